@@ -1,0 +1,43 @@
+/*
+ * Counters, gauges and latency histograms of the process, kept with relaxed atomics so that any thread may
+ * count, and written in the Prometheus text format (version 0.0.4). The table is in metrics.c.
+ */
+#ifndef LK_BASE_METRICS_H
+#define LK_BASE_METRICS_H
+
+#include "base/buf.h"
+
+/* Each is one time series; metrics.c gives its name, labels and help text. */
+enum lk_metric {
+    LK_M_HTTP_CONNECTIONS_OPEN, /* gauge */
+    LK_M_HTTP_CONNECTIONS_ACCEPTED,
+    LK_M_HTTP_CONNECTIONS_SHED,     /* closed at once: over a connection limit */
+    LK_M_HTTP_CONNECTIONS_TIMED_OUT, /* handshake, head or body took longer than its limit */
+    LK_M_HTTP_REQUESTS,
+    LK_M_HTTP_REQUESTS_BAD, /* not HTTP that we accept */
+    LK_M_TLS_HANDSHAKES,
+    LK_M_TLS_HANDSHAKES_FAILED,
+    LK_M_REG_CHALLENGES,
+    LK_M_REG_ASSIGNED,
+    LK_M_REG_RETRIED, /* the same request again, answered with the same operation */
+    LK_M_REG_REFUSED,
+    LK_M_REG_FAILED,
+    LK_M_REG_POLLS,
+    LK_M_STORE_COMMITS, /* group commits */
+    LK_M_STORE_JOBS,    /* jobs in them */
+    LK_M_STORE_QUEUE,   /* gauge: jobs waiting */
+    LK_M_STORE_ERRORS,
+    LK_M_AUDIT_SUPPRESSED, /* refusals counted but not recorded one by one */
+    LK_M_COUNT
+};
+
+enum lk_histogram { LK_H_REQUEST_US, LK_H_COMMIT_US, LK_H_COUNT };
+
+void lk_metric_add(enum lk_metric metric, int64_t delta);
+int64_t lk_metric_get(enum lk_metric metric);
+void lk_histogram_observe_us(enum lk_histogram histogram, uint64_t us);
+
+/* Append the whole exposition to ret. */
+LK_MUST_CHECK enum lk_err lk_metrics_write(struct lk_buf *ret);
+
+#endif

@@ -1,0 +1,42 @@
+/* An event loop: timers, descriptors and wake-ups from other threads, over libevent. */
+#ifndef LK_NET_LOOP_H
+#define LK_NET_LOOP_H
+
+#include "base/buf.h"
+
+struct lk_loop;
+struct lk_timer;
+struct lk_watch;
+
+LK_MUST_CHECK enum lk_err lk_loop_new(struct lk_loop **ret);
+void lk_loop_free(struct lk_loop *loop);
+LK_DEFINE_AUTO(struct lk_loop, lk_loop, lk_loop_free);
+
+/* Run until lk_loop_stop(). */
+LK_MUST_CHECK enum lk_err lk_loop_run(struct lk_loop *loop);
+
+/* Ask the loop to return from lk_loop_run(). Any thread; async-signal-safe it is not. */
+void lk_loop_stop(struct lk_loop *loop);
+
+/* Run fn(ctx) on the loop's thread soon. Any thread. LK_ERR_NOMEM. */
+LK_MUST_CHECK enum lk_err lk_loop_post(struct lk_loop *loop, void (*fn)(void *ctx), void *ctx);
+
+/* One-shot timer on the loop's own thread; it may be armed again from its callback. */
+LK_MUST_CHECK enum lk_err lk_timer_new(struct lk_loop *loop, void (*fn)(void *ctx), void *ctx,
+                                       struct lk_timer **ret);
+void lk_timer_arm(struct lk_timer *t, uint32_t delay_ms);
+void lk_timer_disarm(struct lk_timer *t);
+void lk_timer_free(struct lk_timer *t);
+LK_DEFINE_AUTO(struct lk_timer, lk_timer, lk_timer_free);
+
+/* Call fn(ctx) on the loop's thread whenever fd is readable. fd is borrowed until lk_watch_free(). */
+LK_MUST_CHECK enum lk_err lk_watch_new(struct lk_loop *loop, int fd, void (*fn)(void *ctx),
+                                       void *ctx, struct lk_watch **ret);
+void lk_watch_free(struct lk_watch *w);
+LK_DEFINE_AUTO(struct lk_watch, lk_watch, lk_watch_free);
+
+/* Call fn(ctx) on the loop's thread when the process gets signo. */
+LK_MUST_CHECK enum lk_err lk_watch_signal(struct lk_loop *loop, int signo, void (*fn)(void *ctx),
+                                          void *ctx, struct lk_watch **ret);
+
+#endif

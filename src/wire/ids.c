@@ -1,0 +1,1 @@
+#include "wire/ids.h"
