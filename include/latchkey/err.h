@@ -1,8 +1,8 @@
 /*
  * Error codes of Latchkey: one enumeration for the device SDK and the service.
  *
- * A code answers "what can the caller do", not "which line failed": retry, fix the own call, blame the
- * peer, accept a refusal, or give up. lk_err_kind() tells which.
+ * A code answers "what can the caller do", not "which line failed": retry, fix the own call, blame
+ * the peer, accept a refusal, or give up. lk_err_kind() tells which.
  */
 #ifndef LK_ERR_H
 #define LK_ERR_H
@@ -45,10 +45,10 @@ enum lk_err {
     LK_ERR_PROTOCOL = 16,    /* the peer answered outside the protocol */
     LK_ERR_CRYPTO = 17,      /* the cryptographic library failed */
     LK_ERR_STORE = 18,       /* the database failed */
-    LK_ERR_SCHEMA = 19,      /* the database has a schema that is newer than this program, or none */
-    LK_ERR_CONFIG = 20,      /* a configuration value is not acceptable */
-    LK_ERR_TPM = 21,         /* the TPM answered with an error */
-    LK_ERR_TPM_AUTH = 22,    /* a hierarchy or object password was not the right one */
+    LK_ERR_SCHEMA = 19,   /* the database has a schema that is newer than this program, or none */
+    LK_ERR_CONFIG = 20,   /* a configuration value is not acceptable */
+    LK_ERR_TPM = 21,      /* the TPM answered with an error */
+    LK_ERR_TPM_AUTH = 22, /* a hierarchy or object password was not the right one */
     LK_ERR_TPM_LOCKOUT = 23, /* the TPM is in dictionary-attack lockout, or asks to retry */
     LK_ERR_COUNT             /* number of codes, not a code */
 };

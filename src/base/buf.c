@@ -35,7 +35,8 @@ lk_buf_reset(struct lk_buf *b)
     b->len = 0;
 }
 
-/* Make room for more bytes after len. realloc() is not used: it may leave a copy of a secret behind. */
+/* Make room for more bytes after len. realloc() is not used: it may leave a copy of a secret
+ * behind. */
 static enum lk_err
 buf_reserve(struct lk_buf *b, size_t more)
 {

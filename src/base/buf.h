@@ -1,6 +1,6 @@
 /*
- * Byte buffers and bounded cursors. Nothing else in the tree does pointer arithmetic on bytes that came
- * from outside.
+ * Byte buffers and bounded cursors. Nothing else in the tree does pointer arithmetic on bytes that
+ * came from outside.
  */
 #ifndef LK_BASE_BUF_H
 #define LK_BASE_BUF_H
@@ -57,10 +57,12 @@ LK_MUST_CHECK enum lk_err lk_buf_put_2b(struct lk_buf *b, const void *data, size
 LK_MUST_CHECK enum lk_err lk_buf_printf(struct lk_buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Ensure a NUL after the content (not counted in len) and return it as text; NULL when out of memory. */
+/* Ensure a NUL after the content (not counted in len) and return it as text; NULL when out of
+ * memory. */
 const char *lk_buf_text(struct lk_buf *b);
 
-/* Append len uninitialised bytes and return where they start; NULL on LK_ERR_LIMIT or LK_ERR_NOMEM. */
+/* Append len uninitialised bytes and return where they start; NULL on LK_ERR_LIMIT or LK_ERR_NOMEM.
+ */
 uint8_t *lk_buf_extend(struct lk_buf *b, size_t len);
 
 /* Move the content of from into to (whose old content is wiped); from is empty afterwards. */

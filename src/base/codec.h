@@ -1,6 +1,7 @@
 /*
- * Text forms of bytes: base64 (RFC 4648 section 4, padded), base32 (section 6, lower case, unpadded),
- * hexadecimal, percent-encoding (RFC 3986), RFC 3339 time stamps. All decoders are strict.
+ * Text forms of bytes: base64 (RFC 4648 section 4, padded), base32 (section 6, lower case,
+ * unpadded), hexadecimal, percent-encoding (RFC 3986), RFC 3339 time stamps. All decoders are
+ * strict.
  */
 #ifndef LK_BASE_CODEC_H
 #define LK_BASE_CODEC_H
@@ -11,8 +12,8 @@
 LK_MUST_CHECK enum lk_err lk_base64_encode(const void *data, size_t len, struct lk_buf *ret);
 
 /*
- * Append the bytes of text to ret. Standard alphabet, padding required, no white space, unused bits zero.
- * LK_ERR_FORMAT (ret unchanged) otherwise.
+ * Append the bytes of text to ret. Standard alphabet, padding required, no white space, unused bits
+ * zero. LK_ERR_FORMAT (ret unchanged) otherwise.
  */
 LK_MUST_CHECK enum lk_err lk_base64_decode(const char *text, size_t len, struct lk_buf *ret);
 
@@ -29,8 +30,9 @@ LK_MUST_CHECK enum lk_err lk_hex_decode(const char *text, size_t len, struct lk_
 LK_MUST_CHECK enum lk_err lk_percent_encode(const char *text, size_t len, struct lk_buf *ret);
 
 /*
- * Append text with %xx (either case) decoded once. plus_is_space also turns '+' into a space. A broken
- * escape is LK_ERR_FORMAT (ret unchanged). A decoded NUL is kept: the caller's character rules refuse it.
+ * Append text with %xx (either case) decoded once. plus_is_space also turns '+' into a space. A
+ * broken escape is LK_ERR_FORMAT (ret unchanged). A decoded NUL is kept: the caller's character
+ * rules refuse it.
  */
 LK_MUST_CHECK enum lk_err lk_percent_decode(const char *text, size_t len, bool plus_is_space,
                                             struct lk_buf *ret);

@@ -15,7 +15,8 @@ enum lk_log_level { LK_LOG_ERROR = 3, LK_LOG_WARNING = 4, LK_LOG_INFO = 6, LK_LO
 
 enum lk_log_target { LK_LOG_JSON, LK_LOG_JOURNALD };
 
-/* One field. Text is bounded (LK_LOG_TEXT_MAX bytes, then an ellipsis) and escaped: any byte is safe. */
+/* One field. Text is bounded (LK_LOG_TEXT_MAX bytes, then an ellipsis) and escaped: any byte is
+ * safe. */
 struct lk_log_field {
     const char *name;                                      /* lower_case, ours, never a peer's */
     enum { LK_LOG_TEXT, LK_LOG_INT, LK_LOG_ERRCODE } kind; /* which member counts */
@@ -42,8 +43,8 @@ struct lk_log_field {
     }
 
 /*
- * Choose the target. fd is borrowed and used by LK_LOG_JSON only (default: standard error). May be called
- * again at any time; lines are written whole, from any thread.
+ * Choose the target. fd is borrowed and used by LK_LOG_JSON only (default: standard error). May be
+ * called again at any time; lines are written whole, from any thread.
  */
 void lk_log_open(enum lk_log_target target, int fd);
 

@@ -1,6 +1,7 @@
 /*
- * Counters, gauges and latency histograms of the process, kept with relaxed atomics so that any thread may
- * count, and written in the Prometheus text format (version 0.0.4). The table is in metrics.c.
+ * Counters, gauges and latency histograms of the process, kept with relaxed atomics so that any
+ * thread may count, and written in the Prometheus text format (version 0.0.4). The table is in
+ * metrics.c.
  */
 #ifndef LK_BASE_METRICS_H
 #define LK_BASE_METRICS_H
@@ -11,7 +12,7 @@
 enum lk_metric {
     LK_M_HTTP_CONNECTIONS_OPEN, /* gauge */
     LK_M_HTTP_CONNECTIONS_ACCEPTED,
-    LK_M_HTTP_CONNECTIONS_SHED,     /* closed at once: over a connection limit */
+    LK_M_HTTP_CONNECTIONS_SHED,      /* closed at once: over a connection limit */
     LK_M_HTTP_CONNECTIONS_TIMED_OUT, /* handshake, head or body took longer than its limit */
     LK_M_HTTP_REQUESTS,
     LK_M_HTTP_REQUESTS_BAD, /* not HTTP that we accept */

@@ -1,6 +1,6 @@
 /*
- * Cryptography. This folder is the only one that includes OpenSSL headers; everything above sees plain
- * bytes and the opaque types below. Algorithms are fetched once per process and kept.
+ * Cryptography. This folder is the only one that includes OpenSSL headers; everything above sees
+ * plain bytes and the opaque types below. Algorithms are fetched once per process and kept.
  */
 #ifndef LK_CRYPTO_CRYPTO_H
 #define LK_CRYPTO_CRYPTO_H
@@ -10,7 +10,8 @@
 /* Fetch algorithms. Call once before anything else in the program; LK_ERR_CRYPTO. Idempotent. */
 LK_MUST_CHECK enum lk_err lk_crypto_init(void);
 
-/* ---- Randomness, a parameter ------------------------------------------------------------------- */
+/* ---- Randomness, a parameter -------------------------------------------------------------------
+ */
 
 struct lk_rand {
     enum lk_err (*fill)(void *ctx, void *buf, size_t len);
@@ -22,7 +23,8 @@ extern const struct lk_rand lk_rand_system;
 
 LK_MUST_CHECK enum lk_err lk_rand_fill(const struct lk_rand *r, void *buf, size_t len);
 
-/* ---- Hashes and MACs ---------------------------------------------------------------------------- */
+/* ---- Hashes and MACs ----------------------------------------------------------------------------
+ */
 
 enum lk_hash { LK_SHA256 = 1, LK_SHA384 = 2 };
 #define LK_HASH_MAX 48u /* bytes of the longest digest */
@@ -53,12 +55,14 @@ bool lk_ct_equal(const void *a, const void *b, size_t len);
 LK_MUST_CHECK enum lk_err lk_hkdf(const void *key, size_t key_len, const char *info, uint8_t *ret,
                                   size_t ret_len);
 
-/* ---- TPM 2.0 Part 1 key derivation and protection ------------------------------------------------ */
+/* ---- TPM 2.0 Part 1 key derivation and protection
+ * ------------------------------------------------ */
 
-/* KDFa (TPM 2.0 Part 1, 11.4.10.2): label without its NUL, which is added. ret_bits is a multiple of 8. */
-LK_MUST_CHECK enum lk_err lk_kdfa(enum lk_hash h, const void *key, size_t key_len, const char *label,
-                                  struct lk_part context_u, struct lk_part context_v, uint8_t *ret,
-                                  size_t ret_bits);
+/* KDFa (TPM 2.0 Part 1, 11.4.10.2): label without its NUL, which is added. ret_bits is a multiple
+ * of 8. */
+LK_MUST_CHECK enum lk_err lk_kdfa(enum lk_hash h, const void *key, size_t key_len,
+                                  const char *label, struct lk_part context_u,
+                                  struct lk_part context_v, uint8_t *ret, size_t ret_bits);
 
 /* KDFe (Part 1, 11.4.10.3) over the shared x coordinate z and both parties' x coordinates. */
 LK_MUST_CHECK enum lk_err lk_kdfe(enum lk_hash h, struct lk_part z, const char *label,
@@ -74,12 +78,13 @@ LK_MUST_CHECK enum lk_err lk_aes_cfb_decrypt(const uint8_t *key, unsigned key_bi
 enum lk_curve { LK_P256 = 1, LK_P384 = 2 };
 size_t lk_curve_len(enum lk_curve c); /* bytes of one coordinate */
 
-/* LK_OK when (x, y), big-endian, lk_curve_len() bytes each, is a point of the curve; else LK_ERR_FORMAT. */
+/* LK_OK when (x, y), big-endian, lk_curve_len() bytes each, is a point of the curve; else
+ * LK_ERR_FORMAT. */
 LK_MUST_CHECK enum lk_err lk_curve_check(enum lk_curve c, const uint8_t *x, const uint8_t *y);
 
 /*
- * RSAES-OAEP encrypt with hash and MGF1 h; label_len counts the label's NUL where the protocol has one.
- * modulus is big-endian without leading zeros. Appends modulus_len bytes to ret.
+ * RSAES-OAEP encrypt with hash and MGF1 h; label_len counts the label's NUL where the protocol has
+ * one. modulus is big-endian without leading zeros. Appends modulus_len bytes to ret.
  */
 LK_MUST_CHECK enum lk_err lk_rsa_oaep_encrypt(const uint8_t *modulus, size_t modulus_len,
                                               uint32_t exponent, enum lk_hash h, const void *label,
@@ -87,24 +92,27 @@ LK_MUST_CHECK enum lk_err lk_rsa_oaep_encrypt(const uint8_t *modulus, size_t mod
                                               const struct lk_rand *rnd, struct lk_buf *ret);
 
 /*
- * One-pass ECDH with a fresh key on the peer's curve: ret_x, ret_y are the ephemeral point, ret_z the shared
- * x coordinate (secret; the caller wipes it), lk_curve_len() bytes each.
+ * One-pass ECDH with a fresh key on the peer's curve: ret_x, ret_y are the ephemeral point, ret_z
+ * the shared x coordinate (secret; the caller wipes it), lk_curve_len() bytes each.
  */
 LK_MUST_CHECK enum lk_err lk_ecdh_ephemeral(enum lk_curve c, const uint8_t *peer_x,
                                             const uint8_t *peer_y, const struct lk_rand *rnd,
                                             uint8_t *ret_x, uint8_t *ret_y, uint8_t *ret_z);
 
-/* ---- Secrets at rest ------------------------------------------------------------------------------ */
+/* ---- Secrets at rest
+ * ------------------------------------------------------------------------------ */
 
 #define LK_SEAL_KEY_LEN 32u
 #define LK_SEAL_OVERHEAD 28u /* 12 bytes nonce, 16 bytes tag */
 
-/* AES-256-GCM with a random nonce; ad binds the ciphertext to its place. Appends nonce|ciphertext|tag. */
+/* AES-256-GCM with a random nonce; ad binds the ciphertext to its place. Appends
+ * nonce|ciphertext|tag. */
 LK_MUST_CHECK enum lk_err lk_seal(const uint8_t key[LK_SEAL_KEY_LEN], const void *ad, size_t ad_len,
                                   const void *in, size_t in_len, const struct lk_rand *rnd,
                                   struct lk_buf *ret);
 /* The reverse; LK_ERR_REFUSED when key, ad or bytes are not the ones that were sealed. */
-LK_MUST_CHECK enum lk_err lk_unseal(const uint8_t key[LK_SEAL_KEY_LEN], const void *ad, size_t ad_len,
-                                    const void *in, size_t in_len, struct lk_buf *ret);
+LK_MUST_CHECK enum lk_err lk_unseal(const uint8_t key[LK_SEAL_KEY_LEN], const void *ad,
+                                    size_t ad_len, const void *in, size_t in_len,
+                                    struct lk_buf *ret);
 
 #endif

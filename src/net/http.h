@@ -1,10 +1,11 @@
 /*
- * The HTTPS engine. Nothing outside net/ knows which engine it is. One lk_http_server belongs to one event
- * loop and one thread; its handler runs there and may answer at once or later, on the same thread.
+ * The HTTPS engine. Nothing outside net/ knows which engine it is. One lk_http_server belongs to
+ * one event loop and one thread; its handler runs there and may answer at once or later, on the
+ * same thread.
  *
  * It promises that a request it hands over has one unambiguous framing, a complete body within
- * body_max, and arrived within the time limits; that an answer leaves in one write; and that a connection
- * stays open for further requests unless the peer or a limit says otherwise.
+ * body_max, and arrived within the time limits; that an answer leaves in one write; and that a
+ * connection stays open for further requests unless the peer or a limit says otherwise.
  */
 #ifndef LK_NET_HTTP_H
 #define LK_NET_HTTP_H
@@ -41,7 +42,8 @@ struct lk_http_server_config {
 
 #define LK_HTTP_ERROR_CAP 256u
 
-/* Start listening on loop. error (may be NULL) says what could not be done. LK_ERR_IO, LK_ERR_CONFIG. */
+/* Start listening on loop. error (may be NULL) says what could not be done. LK_ERR_IO,
+ * LK_ERR_CONFIG. */
 LK_MUST_CHECK enum lk_err lk_http_server_new(struct lk_loop *loop,
                                              const struct lk_http_server_config *config,
                                              char error[LK_HTTP_ERROR_CAP],
@@ -54,15 +56,16 @@ uint16_t lk_http_server_port(const struct lk_http_server *s);
 void lk_http_server_set_tls(struct lk_http_server *s, struct lk_tls *tls);
 
 /*
- * Stop accepting, let running requests be answered (with "Connection: close"), close idle connections, and
- * call done once none is left, or after deadline_ms when the rest is cut.
+ * Stop accepting, let running requests be answered (with "Connection: close"), close idle
+ * connections, and call done once none is left, or after deadline_ms when the rest is cut.
  */
 void lk_http_server_drain(struct lk_http_server *s, uint32_t deadline_ms, void (*done)(void *ctx),
                           void *ctx);
 void lk_http_server_free(struct lk_http_server *s);
 LK_DEFINE_AUTO(struct lk_http_server, lk_http_server, lk_http_server_free);
 
-/* ---- a request: borrowed strings live until it is answered ------------------------------------------- */
+/* ---- a request: borrowed strings live until it is answered
+ * ------------------------------------------- */
 
 enum lk_http_method {
     LK_HTTP_GET,
@@ -96,8 +99,8 @@ const char *lk_http_request_id(const struct lk_http_request *req);
 int64_t lk_http_request_started_us(const struct lk_http_request *req);
 
 /*
- * Per-connection memory for the handler: one pointer, freed by free_fn when the connection ends or another
- * is set. Lets a flow keep what it said earlier on the same connection.
+ * Per-connection memory for the handler: one pointer, freed by free_fn when the connection ends or
+ * another is set. Lets a flow keep what it said earlier on the same connection.
  */
 void lk_http_request_conn_set(struct lk_http_request *req, void *data, void (*free_fn)(void *));
 void *lk_http_request_conn_get(const struct lk_http_request *req);
@@ -105,18 +108,22 @@ void *lk_http_request_conn_get(const struct lk_http_request *req);
 /* True once the peer has gone: an answer would be dropped (answering is still what frees req). */
 bool lk_http_request_gone(const struct lk_http_request *req);
 
-/* ---- the answer -------------------------------------------------------------------------------------- */
+/* ---- the answer
+ * -------------------------------------------------------------------------------------- */
 
-/* Add a header to the coming answer. name is ours; value must not hold CR or LF (asserted away: dropped). */
+/* Add a header to the coming answer. name is ours; value must not hold CR or LF (asserted away:
+ * dropped). */
 void lk_http_reply_header(struct lk_http_request *req, const char *name, const char *value);
 
 /*
- * Answer and give req back. body (may be NULL) is copied. Content-Length, Date, Content-Type (when body_len
- * is not 0, "application/json; charset=utf-8" unless set by a header) and x-ms-request-id are added.
+ * Answer and give req back. body (may be NULL) is copied. Content-Length, Date, Content-Type (when
+ * body_len is not 0, "application/json; charset=utf-8" unless set by a header) and x-ms-request-id
+ * are added.
  */
 void lk_http_reply(struct lk_http_request *req, int status, const void *body, size_t body_len);
 
 /* As lk_http_reply(), and close the connection after it. */
-void lk_http_reply_close(struct lk_http_request *req, int status, const void *body, size_t body_len);
+void lk_http_reply_close(struct lk_http_request *req, int status, const void *body,
+                         size_t body_len);
 
 #endif

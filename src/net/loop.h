@@ -29,7 +29,8 @@ void lk_timer_disarm(struct lk_timer *t);
 void lk_timer_free(struct lk_timer *t);
 LK_DEFINE_AUTO(struct lk_timer, lk_timer, lk_timer_free);
 
-/* Call fn(ctx) on the loop's thread whenever fd is readable. fd is borrowed until lk_watch_free(). */
+/* Call fn(ctx) on the loop's thread whenever fd is readable. fd is borrowed until lk_watch_free().
+ */
 LK_MUST_CHECK enum lk_err lk_watch_new(struct lk_loop *loop, int fd, void (*fn)(void *ctx),
                                        void *ctx, struct lk_watch **ret);
 void lk_watch_free(struct lk_watch *w);

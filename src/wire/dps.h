@@ -1,6 +1,7 @@
 /*
- * The messages of the DPS device API (device-protocol.md 1.3 to 1.8), each with its encoder beside its
- * decoder. The service decodes requests and encodes answers; the SDK and the load generator do the reverse.
+ * The messages of the DPS device API (device-protocol.md 1.3 to 1.8), each with its encoder beside
+ * its decoder. The service decodes requests and encodes answers; the SDK and the load generator do
+ * the reverse.
  */
 #ifndef LK_WIRE_DPS_H
 #define LK_WIRE_DPS_H
@@ -8,17 +9,19 @@
 #include "base/json.h"
 #include "wire/ids.h"
 
-#define LK_DPS_BODY_MAX ((size_t)96 * 1024) /* bytes of a request body: the documented message size */
+#define LK_DPS_BODY_MAX                                                                            \
+    ((size_t)96 * 1024) /* bytes of a request body: the documented message size */
 #define LK_DPS_PAYLOAD_MAX ((size_t)64 * 1024) /* bytes of the custom payload, as compact JSON */
 
-/* ---- register request --------------------------------------------------------------------------- */
+/* ---- register request ---------------------------------------------------------------------------
+ */
 
 struct lk_dps_register {
     char registration_id[LK_REGISTRATION_ID_MAX + 1]; /* "" when the member is absent */
     bool has_tpm;
-    struct lk_buf ek;       /* TPM2B_PUBLIC, decoded from base64 */
-    struct lk_buf srk;      /* empty when absent */
-    struct lk_buf payload;  /* compact JSON; empty when absent */
+    struct lk_buf ek;      /* TPM2B_PUBLIC, decoded from base64 */
+    struct lk_buf srk;     /* empty when absent */
+    struct lk_buf payload; /* compact JSON; empty when absent */
 };
 #define LK_DPS_REGISTER_INIT                                                                       \
     {                                                                                              \
@@ -27,8 +30,8 @@ struct lk_dps_register {
 void lk_dps_register_fini(struct lk_dps_register *m);
 
 /*
- * Parse a register body. An empty body counts as {}. Unknown members are ignored. error (may be NULL) names
- * the member at fault. LK_ERR_FORMAT, LK_ERR_LIMIT, LK_ERR_NOMEM.
+ * Parse a register body. An empty body counts as {}. Unknown members are ignored. error (may be
+ * NULL) names the member at fault. LK_ERR_FORMAT, LK_ERR_LIMIT, LK_ERR_NOMEM.
  */
 LK_MUST_CHECK enum lk_err lk_dps_register_parse(const void *body, size_t len,
                                                 char error[LK_JSON_ERROR_CAP],
@@ -36,16 +39,19 @@ LK_MUST_CHECK enum lk_err lk_dps_register_parse(const void *body, size_t len,
 LK_MUST_CHECK enum lk_err lk_dps_register_format(const struct lk_dps_register *m,
                                                  struct lk_buf *ret);
 
-/* ---- 401 challenge -------------------------------------------------------------------------------- */
+/* ---- 401 challenge
+ * -------------------------------------------------------------------------------- */
 
 /* auth_key is the raw blob; the formatter writes it as base64. */
 LK_MUST_CHECK enum lk_err lk_dps_challenge_format(const void *auth_key, size_t len,
                                                   struct lk_buf *ret);
-/* Appends the decoded blob to ret_auth_key. LK_ERR_REFUSED when the body is an error without a key. */
+/* Appends the decoded blob to ret_auth_key. LK_ERR_REFUSED when the body is an error without a key.
+ */
 LK_MUST_CHECK enum lk_err lk_dps_challenge_parse(const void *body, size_t len,
                                                  struct lk_buf *ret_auth_key);
 
-/* ---- registration state and operation status -------------------------------------------------------- */
+/* ---- registration state and operation status
+ * -------------------------------------------------------- */
 
 enum lk_dps_status {
     LK_DPS_UNASSIGNED,
@@ -56,10 +62,10 @@ enum lk_dps_status {
 };
 enum lk_dps_substatus {
     LK_DPS_SUB_NONE,
-    LK_DPS_SUB_INITIAL,        /* initialAssignment */
-    LK_DPS_SUB_MIGRATED,       /* deviceDataMigrated */
-    LK_DPS_SUB_RESET,          /* deviceDataReset */
-    LK_DPS_SUB_REPROVISIONED   /* reprovisionedToInitialAssignment */
+    LK_DPS_SUB_INITIAL,      /* initialAssignment */
+    LK_DPS_SUB_MIGRATED,     /* deviceDataMigrated */
+    LK_DPS_SUB_RESET,        /* deviceDataReset */
+    LK_DPS_SUB_REPROVISIONED /* reprovisionedToInitialAssignment */
 };
 
 const char *lk_dps_status_name(enum lk_dps_status s);
@@ -90,7 +96,8 @@ LK_MUST_CHECK enum lk_err lk_dps_state_format(const struct lk_dps_state *s, stru
 LK_MUST_CHECK enum lk_err lk_dps_operation_parse(const void *body, size_t len,
                                                  struct lk_dps_state *ret);
 
-/* ---- errors ----------------------------------------------------------------------------------------- */
+/* ---- errors
+ * ----------------------------------------------------------------------------------------- */
 
 #define LK_DPS_BAD_REQUEST 400004
 #define LK_DPS_UNAUTHORIZED 401002
@@ -101,8 +108,8 @@ LK_MUST_CHECK enum lk_err lk_dps_operation_parse(const void *body, size_t len,
 #define LK_DPS_THROTTLED 429001
 #define LK_DPS_INTERNAL 500001
 #define LK_DPS_UNAVAILABLE 503001
-#define LK_DPS_NO_HUB 400208       /* in registrationState */
-#define LK_DPS_HUB_REFUSED 400209  /* in registrationState */
+#define LK_DPS_NO_HUB 400208      /* in registrationState */
+#define LK_DPS_HUB_REFUSED 400209 /* in registrationState */
 
 LK_MUST_CHECK enum lk_err lk_dps_error_format(int32_t error_code, const char *tracking_id,
                                               const char *message, int64_t now_ms,
