@@ -1,0 +1,334 @@
+/*
+ * The store: enrollments, registrations, hubs, hub identities and the audit chain, durable and
+ * shared by every instance of the service and by the command line.
+ *
+ * A unit of work is a job: a function that runs inside one transaction, sees a consistent state,
+ * and either takes effect whole or not at all. Jobs are submitted, and called back after the
+ * commit; nothing blocks an event loop. Write jobs that arrive while a commit is under way share
+ * the next one (one fsync for all). A job's run() may be called more than once (a distributed
+ * database asks for a retry): it must depend on the transaction and its own input only, and reset
+ * its own output when it starts.
+ *
+ * Threads: a store is shared; a session belongs to one thread. run() of a write job is called on
+ * the writer's thread, run() of a read job on the session's own thread or a reader's; done() is
+ * always called on the session's thread: from lk_session_dispatch(), or before lk_store_read()
+ * returns.
+ */
+#ifndef LK_STORE_STORE_H
+#define LK_STORE_STORE_H
+
+#include "attest/attest.h"
+#include "base/clock.h"
+#include "wire/ids.h"
+
+struct lk_store;
+struct lk_session;
+struct lk_txn;
+
+#define LK_STORE_ERROR_CAP 256u
+#define LK_AUDIT_KEY_LEN 32u
+
+struct lk_store_config {
+    const char *url;                     /* "sqlite:/path/to/file.db" */
+    const struct lk_clock *clock;        /* NULL: the system's */
+    uint8_t audit_key[LK_AUDIT_KEY_LEN]; /* keys the audit chain; copied */
+    bool create;                         /* create the database when it is absent (latchkey init) */
+    bool read_only;                      /* no writer thread; write jobs fail with LK_ERR_ARG */
+};
+
+/*
+ * Open and bring the schema up to date (numbered steps, forward only, one transaction each). error
+ * (may be NULL) names file and cause. LK_ERR_NOT_FOUND (absent and not create), LK_ERR_SCHEMA
+ * (newer than this program), LK_ERR_STORE, LK_ERR_CONFIG (URL).
+ */
+LK_MUST_CHECK enum lk_err lk_store_open(const struct lk_store_config *config,
+                                        char error[LK_STORE_ERROR_CAP], struct lk_store **ret);
+/* All sessions must be closed first; waits for the writer to finish what was submitted. */
+void lk_store_close(struct lk_store *st);
+LK_DEFINE_AUTO(struct lk_store, lk_store, lk_store_close);
+
+LK_MUST_CHECK enum lk_err lk_session_open(struct lk_store *st, struct lk_session **ret);
+/* No job of this session may be pending. */
+void lk_session_close(struct lk_session *s);
+LK_DEFINE_AUTO(struct lk_session, lk_session, lk_session_close);
+
+/* Readable when done() calls are waiting; watch it in the loop, then call lk_session_dispatch(). */
+int lk_session_fd(const struct lk_session *s);
+void lk_session_dispatch(struct lk_session *s);
+
+struct lk_job {
+    enum lk_err (*run)(struct lk_txn *tx,
+                       void *arg);            /* LK_OK commits; anything else rolls this job back */
+    void (*done)(void *arg, enum lk_err err); /* LK_OK only after a durable commit */
+    void *arg;                                /* borrowed until done() */
+    struct lk_session *session;               /* the store's own from here on */
+    enum lk_err result;
+    struct lk_job *next;
+};
+
+/* job is borrowed until done(). A full queue calls done() with LK_ERR_BUSY from the next dispatch.
+ */
+void lk_store_write(struct lk_session *s, struct lk_job *job);
+void lk_store_read(struct lk_session *s, struct lk_job *job);
+
+/* Run one job and wait for it: for the command line and tests. Never on an event loop. */
+LK_MUST_CHECK enum lk_err
+lk_store_write_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, void *), void *arg);
+LK_MUST_CHECK enum lk_err
+lk_store_read_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, void *), void *arg);
+
+/* The latest database error of this thread in words, for the log. Static or thread-local storage.
+ */
+const char *lk_store_error_text(void);
+
+/* Time of the transaction, Unix milliseconds. */
+int64_t lk_txn_now_ms(const struct lk_txn *tx);
+
+/* ---- ID scopes
+ * ---------------------------------------------------------------------------------------- */
+
+struct lk_scope {
+    char id[LK_ID_SCOPE_MAX + 1];
+    int64_t created_ms;
+};
+LK_MUST_CHECK enum lk_err lk_txn_scope_add(struct lk_txn *tx, const char *id); /* LK_ERR_EXISTS */
+LK_MUST_CHECK enum lk_err lk_txn_scope_get(struct lk_txn *tx, const char *id, struct lk_scope *ret);
+/* Calls each in order of id until it returns other than LK_OK, which is then returned. */
+LK_MUST_CHECK enum lk_err lk_txn_scope_each(struct lk_txn *tx,
+                                            enum lk_err (*each)(void *ctx, const struct lk_scope *),
+                                            void *ctx);
+
+/* ---- Enrollments
+ * ---------------------------------------------------------------------------------------- */
+
+#define LK_EKS_MAX 8u /* accepted EKs of one enrollment */
+#define LK_HUBS_PER_ENROLLMENT 16u
+#define LK_ETAG_CAP 33u
+
+struct lk_ek {
+    uint8_t id[LK_EK_ID_LEN];
+    uint8_t pub[LK_TPM_PUBLIC_MAX]; /* TPM2B_PUBLIC as it was given */
+    size_t pub_len;
+};
+
+enum lk_allocation {
+    LK_ALLOC_DEFAULT,
+    LK_ALLOC_HASHED,
+    LK_ALLOC_GEO,
+    LK_ALLOC_STATIC,
+    LK_ALLOC_CUSTOM
+};
+
+struct lk_enrollment {
+    char scope[LK_ID_SCOPE_MAX + 1];
+    char id[LK_REGISTRATION_ID_MAX + 1];  /* as given; the store's key is its lower-case form */
+    char device_id[LK_DEVICE_ID_MAX + 1]; /* "": the registration id */
+    bool enabled;
+    enum lk_allocation allocation;
+    bool reprovision_update_hub, reprovision_migrate; /* default true, true */
+    char hubs[LK_HUBS_PER_ENROLLMENT]
+             [LK_HOST_NAME_MAX + 1]; /* subset of the linked hubs; none: all */
+    size_t hubs_count;
+    struct lk_ek eks[LK_EKS_MAX];
+    size_t eks_count;
+    struct lk_buf initial_twin; /* JSON text; empty: none */
+    char etag[LK_ETAG_CAP];     /* set by the store: changes with every change */
+    int64_t created_ms, updated_ms;
+    int64_t import_id, import_line; /* 0 unless it came by an import */
+};
+void lk_enrollment_init(struct lk_enrollment *e); /* the defaults */
+void lk_enrollment_fini(struct lk_enrollment *e);
+
+/*
+ * Create e (etag, created, updated and import fields are set by the store). LK_ERR_EXISTS when the
+ * id or one of its EKs is enrolled in this scope already; then *ret_conflict (may be NULL) names
+ * the enrollment in the way.
+ */
+struct lk_conflict {
+    char id[LK_REGISTRATION_ID_MAX + 1];
+    bool by_ek; /* the EK is taken; otherwise the id */
+    int64_t import_id, import_line;
+};
+LK_MUST_CHECK enum lk_err lk_txn_enrollment_create(struct lk_txn *tx, struct lk_enrollment *e,
+                                                   struct lk_conflict *ret_conflict);
+/* Replace. etag NULL or "*" is unconditional. LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION, LK_ERR_EXISTS
+ * (EK). */
+LK_MUST_CHECK enum lk_err lk_txn_enrollment_replace(struct lk_txn *tx, struct lk_enrollment *e,
+                                                    const char *etag,
+                                                    struct lk_conflict *ret_conflict);
+LK_MUST_CHECK enum lk_err lk_txn_enrollment_delete(struct lk_txn *tx, const char *scope,
+                                                   const char *id, const char *etag);
+/* id in any case. Rows of an import that is not finished do not exist for readers. */
+LK_MUST_CHECK enum lk_err lk_txn_enrollment_get(struct lk_txn *tx, const char *scope,
+                                                const char *id, struct lk_enrollment *ret);
+LK_MUST_CHECK enum lk_err lk_txn_enrollment_by_ek(struct lk_txn *tx, const char *scope,
+                                                  const uint8_t ek_id[LK_EK_ID_LEN],
+                                                  char ret_id[LK_REGISTRATION_ID_MAX + 1]);
+/*
+ * One page in order of the lower-case id, after the id `after` ("" from the start): at most limit
+ * calls of each. Keyset paging, flat memory.
+ */
+LK_MUST_CHECK enum lk_err
+lk_txn_enrollment_page(struct lk_txn *tx, const char *scope, const char *after, size_t limit,
+                       enum lk_err (*each)(void *ctx, const struct lk_enrollment *), void *ctx);
+LK_MUST_CHECK enum lk_err lk_txn_enrollment_count(struct lk_txn *tx, const char *scope,
+                                                  int64_t *ret);
+
+/*
+ * Imports: rows are staged in many small transactions, invisible to readers, and become visible all
+ * at once when the import is finished; an abandoned one is dropped. So a million rows take effect
+ * whole or not at all while the service goes on committing registrations.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_import_begin(struct lk_txn *tx, const char *scope,
+                                              const char *source, int64_t *ret_import_id);
+LK_MUST_CHECK enum lk_err lk_txn_import_stage(struct lk_txn *tx, int64_t import_id, int64_t line,
+                                              struct lk_enrollment *e,
+                                              struct lk_conflict *ret_conflict);
+LK_MUST_CHECK enum lk_err lk_txn_import_finish(struct lk_txn *tx, int64_t import_id,
+                                               int64_t *ret_rows);
+/* Drop up to limit staged rows of an unfinished import; *ret_left is false when the import is gone.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit,
+                                             bool *ret_left);
+/* Unfinished imports that were begun before older_than_ms, one at a time. LK_ERR_NOT_FOUND: none.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_import_abandoned(struct lk_txn *tx, int64_t older_than_ms,
+                                                  int64_t *ret_import_id);
+
+/* ---- Registrations
+ * --------------------------------------------------------------------------------------- */
+
+enum lk_reg_status { LK_REG_NONE, LK_REG_ASSIGNING, LK_REG_ASSIGNED, LK_REG_FAILED };
+
+struct lk_registration {
+    char scope[LK_ID_SCOPE_MAX + 1];
+    char id[LK_REGISTRATION_ID_MAX + 1];
+    /* Grows with each completed attestation and never goes back, not even when the record is
+     * deleted. */
+    uint64_t generation;
+    enum lk_reg_status status; /* LK_REG_NONE: deleted; only generation counts */
+    int substatus;             /* enum lk_dps_substatus */
+    char operation_id[LK_OPERATION_ID_MAX + 1];
+    char hub[LK_HOST_NAME_MAX + 1];
+    char device_id[LK_DEVICE_ID_MAX + 1];
+    uint8_t ek_id[LK_EK_ID_LEN];
+    uint8_t srk_pub[LK_TPM_PUBLIC_MAX];
+    size_t srk_pub_len;
+    uint8_t srk_name[LK_TPM_NAME_MAX];
+    size_t srk_name_len;
+    uint8_t auth_key[LK_AUTH_KEY_MAX]; /* the hub key as only the device's TPM can open it */
+    size_t auth_key_len;
+    uint8_t token_hash[32]; /* SHA-256 of the token that completed the attestation */
+    uint64_t nonce_key_id;  /* which nonce key that token was signed with, for polls */
+    uint64_t nonce_epoch;
+    uint64_t nonce_generation;
+    int64_t attested_ms; /* when */
+    int64_t created_ms, updated_ms;
+    int32_t error_code;
+    char error_message[160];
+    char etag[LK_ETAG_CAP];
+    struct lk_buf payload; /* for the device, JSON text; empty: none */
+};
+void lk_registration_fini(struct lk_registration *r);
+
+/* LK_ERR_NOT_FOUND when there never was one; a deleted one is returned with LK_REG_NONE. */
+LK_MUST_CHECK enum lk_err lk_txn_registration_get(struct lk_txn *tx, const char *scope,
+                                                  const char *id, struct lk_registration *ret);
+/*
+ * Insert or replace the record, on condition that its generation in the store is still expected (0
+ * when there is none): LK_ERR_PRECONDITION otherwise. updated_ms and etag are set.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_registration_put(struct lk_txn *tx, struct lk_registration *r,
+                                                  uint64_t expected_generation);
+/* Forget the record but keep the generation (plus one). LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION. */
+LK_MUST_CHECK enum lk_err lk_txn_registration_delete(struct lk_txn *tx, const char *scope,
+                                                     const char *id, const char *etag);
+LK_MUST_CHECK enum lk_err
+lk_txn_registration_page(struct lk_txn *tx, const char *scope, const char *after, size_t limit,
+                         enum lk_err (*each)(void *ctx, const struct lk_registration *), void *ctx);
+
+/* ---- Linked hubs
+ * ------------------------------------------------------------------------------------------ */
+
+enum lk_hub_kind { LK_HUB_EMBEDDED = 1, LK_HUB_HTTP = 2 };
+
+struct lk_hub {
+    char name[LK_HOST_NAME_MAX + 1]; /* host name, lower case; the key */
+    enum lk_hub_kind kind;
+    uint32_t weight;                 /* allocation weight, 1..1000 */
+    bool allocatable;                /* applyAllocationPolicy */
+    struct lk_buf sealed_connection; /* connection string, sealed; empty for an embedded hub */
+    int64_t created_ms;
+};
+LK_MUST_CHECK enum lk_err lk_txn_hub_put(struct lk_txn *tx, const struct lk_hub *h);
+LK_MUST_CHECK enum lk_err lk_txn_hub_get(struct lk_txn *tx, const char *name, struct lk_hub *ret);
+LK_MUST_CHECK enum lk_err lk_txn_hub_delete(struct lk_txn *tx, const char *name);
+LK_MUST_CHECK enum lk_err lk_txn_hub_each(struct lk_txn *tx,
+                                          enum lk_err (*each)(void *ctx, const struct lk_hub *),
+                                          void *ctx);
+
+/* ---- Identities of embedded hubs
+ * --------------------------------------------------------------------------- */
+
+#define LK_SEALED_KEY_MAX 128u
+
+struct lk_identity {
+    char hub[LK_HOST_NAME_MAX + 1];
+    char device_id[LK_DEVICE_ID_MAX + 1]; /* case-sensitive */
+    char generation_id[33];
+    bool enabled;
+    uint8_t primary[LK_SEALED_KEY_MAX]; /* sealed by hub/ */
+    size_t primary_len;
+    uint8_t secondary[LK_SEALED_KEY_MAX];
+    size_t secondary_len;
+    bool secondary_retires; /* drop secondary when primary is first used */
+    char etag[LK_ETAG_CAP];
+    int64_t created_ms, updated_ms;
+};
+LK_MUST_CHECK enum lk_err lk_txn_identity_get(struct lk_txn *tx, const char *hub,
+                                              const char *device_id, struct lk_identity *ret);
+/* Insert or replace; etag and updated_ms are set. etag: NULL unconditional, "" must not exist yet.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_identity_put(struct lk_txn *tx, struct lk_identity *id,
+                                              const char *etag);
+LK_MUST_CHECK enum lk_err lk_txn_identity_delete(struct lk_txn *tx, const char *hub,
+                                                 const char *device_id, const char *etag);
+LK_MUST_CHECK enum lk_err
+lk_txn_identity_page(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
+                     enum lk_err (*each)(void *ctx, const struct lk_identity *), void *ctx);
+
+/* ---- Audit
+ * --------------------------------------------------------------------------------------------------
+ */
+
+struct lk_audit {
+    int64_t seq;         /* 1, 2, ... without gaps; set by the store */
+    int64_t time_ms;     /* set by the store */
+    const char *actor;   /* "cli:root", "device", a policy's name; at most 128 bytes are kept */
+    const char *action;  /* "enrollment.create", "registration.assigned", ... */
+    const char *scope;   /* "" when it belongs to none */
+    const char *subject; /* registration id, hub name, ...; peer-controlled text is fine */
+    const char *detail;  /* JSON object text, or "" */
+    uint8_t hash[32]; /* HMAC-SHA256(audit key, previous hash and every field, length-prefixed) */
+};
+/* Append in this transaction: the record exists if and only if the change does. */
+LK_MUST_CHECK enum lk_err lk_txn_audit_append(struct lk_txn *tx, const char *actor,
+                                              const char *action, const char *scope,
+                                              const char *subject, const char *detail);
+LK_MUST_CHECK enum lk_err lk_txn_audit_page(struct lk_txn *tx, int64_t after_seq, size_t limit,
+                                            enum lk_err (*each)(void *ctx, const struct lk_audit *),
+                                            void *ctx);
+/*
+ * Walk the chain from after_seq (0: the start; prev_hash all zero) and check every hash and that
+ * seq has no gap. On LK_ERR_REFUSED *ret_last is the first record that does not fit; on LK_OK the
+ * last one, with its hash in hash (an operator keeps it elsewhere to notice a cut tail). Pages
+ * through: call again until *ret_more is false.
+ */
+struct lk_audit_cursor {
+    int64_t seq;
+    uint8_t hash[32];
+};
+LK_MUST_CHECK enum lk_err lk_txn_audit_verify(struct lk_txn *tx, struct lk_audit_cursor *cursor,
+                                              size_t limit, bool *ret_more);
+
+#endif
