@@ -1,0 +1,53 @@
+/*
+ * The embedded hub: device identities in our own store. It knows no broker and no HTTP. Keys are
+ * sealed under the keyring, bound to hub and device id, before they reach the store.
+ */
+#ifndef LK_HUB_HUB_H
+#define LK_HUB_HUB_H
+
+#include "crypto/keyring.h"
+#include "provision/hub_link.h"
+#include "wire/sas.h"
+
+struct lk_hub_core; /* one per loop: keyring and randomness */
+
+LK_MUST_CHECK enum lk_err lk_hub_core_new(struct lk_keyring *ring, const struct lk_rand *rnd,
+                                          struct lk_hub_core **ret);
+void lk_hub_core_free(struct lk_hub_core *h);
+LK_DEFINE_AUTO(struct lk_hub_core, lk_hub_core, lk_hub_core_free);
+void lk_hub_core_set_keyring(struct lk_hub_core *h, struct lk_keyring *ring);
+
+/* The link that provisioning uses. Borrows h. */
+struct lk_hub_link lk_hub_core_link(struct lk_hub_core *h);
+
+/* Which key a token was signed with. */
+enum lk_key_slot { LK_KEY_PRIMARY = 1, LK_KEY_SECONDARY = 2 };
+
+/* What a check of a device's token found. */
+struct lk_device_check {
+    char device_id[LK_DEVICE_ID_MAX + 1];
+    enum lk_key_slot slot;
+    bool retire_secondary; /* the new primary was used for the first time: call
+                              lk_hub_retire_secondary() */
+    uint64_t expiry_unix_s;
+    const char *reason; /* of a refusal, for the operator's log; static storage */
+};
+
+#define LK_HUB_SKEW_S 300 /* seconds that an expired token is still taken (iot-hub.md section 4)   \
+                           */
+
+/*
+ * Check a device SAS token for hub at now_ms inside a read transaction, as iot-hub.md section 4
+ * lists: parse, the resource names {hub}/devices/{id} in full, no policy name, not expired,
+ * identity exists and is enabled, HMAC by primary or secondary key. LK_ERR_REFUSED with ret->reason
+ * set; other errors are the store's.
+ */
+LK_MUST_CHECK enum lk_err lk_hub_check_device(struct lk_hub_core *h, struct lk_txn *tx,
+                                              const char *hub, const char *token, size_t token_len,
+                                              int64_t now_ms, struct lk_device_check *ret);
+
+/* Drop the secondary key that was kept for a lost answer. Idempotent; write transaction. */
+LK_MUST_CHECK enum lk_err lk_hub_retire_secondary(struct lk_hub_core *h, struct lk_txn *tx,
+                                                  const char *hub, const char *device_id);
+
+#endif

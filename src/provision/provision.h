@@ -1,0 +1,85 @@
+/*
+ * The heart: one registration from first contact to `assigned`. No HTTP, no SQL, no JSON text.
+ *
+ * A lk_provision belongs to one event loop and its thread. Calls return at once; the answer comes
+ * by callback on the same thread, possibly before the call returns.
+ */
+#ifndef LK_PROVISION_PROVISION_H
+#define LK_PROVISION_PROVISION_H
+
+#include "provision/hub_link.h"
+#include "provision/nonce.h"
+#include "wire/dps.h"
+
+struct lk_provision;
+struct lk_srk_cache;
+
+/* The SRKs of recent challenges, shared by all loops of the process; bounded (srk_cache.c). */
+LK_MUST_CHECK enum lk_err lk_srk_cache_new(struct lk_srk_cache **ret);
+void lk_srk_cache_free(struct lk_srk_cache *c);
+LK_DEFINE_AUTO(struct lk_srk_cache, lk_srk_cache, lk_srk_cache_free);
+
+struct lk_provision_config {
+    struct lk_session *session; /* borrowed: the loop's own session */
+    const struct lk_clock *clock;
+    const struct lk_rand *rnd;
+    struct lk_keyring *keyring;     /* referenced */
+    struct lk_srk_cache *srk_cache; /* borrowed */
+    struct lk_hub_link embedded;    /* hubs of LK_HUB_EMBEDDED */
+    uint32_t epoch_s;               /* life of a challenge: this long to twice as long */
+    uint32_t audit_refusals_per_s;  /* refusals recorded one by one; the rest is counted */
+};
+
+LK_MUST_CHECK enum lk_err lk_provision_new(const struct lk_provision_config *config,
+                                           struct lk_provision **ret);
+/* No call may be pending. */
+void lk_provision_free(struct lk_provision *p);
+LK_DEFINE_AUTO(struct lk_provision, lk_provision, lk_provision_free);
+
+/* Use another keyring from now on (rotation). */
+void lk_provision_set_keyring(struct lk_provision *p, struct lk_keyring *ring);
+
+/* What a device asks. Everything is borrowed until the answer. */
+struct lk_reg_request {
+    const char *scope;                  /* as in the path, decoded */
+    const char *registration_id;        /* as in the path, decoded */
+    const char *operation_id;           /* poll only */
+    const char *token;                  /* the Authorization header's value; NULL when absent */
+    const struct lk_dps_register *body; /* register and look-up; NULL for a poll */
+    const char *request_id;             /* for the audit record */
+};
+
+enum lk_reg_verdict {
+    LK_REG_CHALLENGE, /* 401 with a key: auth_key is set */
+    LK_REG_ACCEPTED,  /* 202: state has operation id and status assigning */
+    LK_REG_STATE,     /* 200: state is complete */
+    LK_REG_REFUSED,   /* 401, one shape whatever the reason */
+    LK_REG_BAD,       /* 400 */
+    LK_REG_UNKNOWN,   /* 404: authorised, but no such operation or record */
+    LK_REG_BUSY,      /* 503: try again */
+    LK_REG_ERROR      /* 500 */
+};
+
+struct lk_reg_answer {
+    enum lk_reg_verdict verdict;
+    const char
+        *reason;     /* stable code for the operator's log; never for the device; static storage */
+    enum lk_err err; /* behind BUSY and ERROR */
+    struct lk_buf auth_key; /* CHALLENGE: the raw blob */
+    struct lk_dps_state state;
+};
+
+/* answer is borrowed for the call. */
+typedef void lk_reg_done_fn(void *arg, const struct lk_reg_answer *answer);
+
+/* PUT .../register, first leg (no token) and second leg (token). */
+void lk_provision_register(struct lk_provision *p, const struct lk_reg_request *req,
+                           lk_reg_done_fn *done, void *arg);
+/* GET .../operations/{operationId}. */
+void lk_provision_poll(struct lk_provision *p, const struct lk_reg_request *req,
+                       lk_reg_done_fn *done, void *arg);
+/* POST .../registrations/{id}: the state of the registration, for a device that proves itself. */
+void lk_provision_lookup(struct lk_provision *p, const struct lk_reg_request *req,
+                         lk_reg_done_fn *done, void *arg);
+
+#endif
