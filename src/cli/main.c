@@ -1,0 +1,31 @@
+/* latchkey: the command line for factory, operator, device and auditor. */
+#include <string.h>
+
+#include <latchkey/latchkey.h>
+
+#include "cli/cli.h"
+
+static int
+version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    (void)printf("latchkey %s\n", LK_VERSION);
+    return 0;
+}
+
+static const struct lk_command commands[] = {
+    {"device", lk_cmd_device, "show this device's TPM keys, register it, sign tokens, forget"},
+    {"doctor", lk_cmd_doctor, "tell what TPM is there and what would stop it from registering"},
+    {"version", version, "print the version"},
+    {NULL, NULL, NULL},
+};
+
+int
+main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        return lk_cli_finish(version(0, NULL));
+    }
+    return lk_cli_dispatch(commands, "latchkey", argc, argv);
+}

@@ -1,0 +1,401 @@
+/*
+ * The identity key: opening an authenticationKey blob (device-protocol.md section 2), keeping the
+ * HMAC key in it at the identity handle, and signing with it.
+ */
+#include <string.h>
+
+#include <tss2/tss2_mu.h>
+
+#include "device/tpm_int.h"
+
+/* ---- the blob -------------------------------------------------------------------------------- */
+
+/* The six items as ESYS takes them. Nothing in here is secret before the TPM has opened it. */
+struct blob {
+    TPM2B_ID_OBJECT credential;
+    TPM2B_ENCRYPTED_SECRET credential_seed;
+    TPM2B_PRIVATE duplicate;
+    TPM2B_ENCRYPTED_SECRET duplicate_seed;
+    TPM2B_PUBLIC pub;
+};
+
+/* One "2B" of at most cap bytes. */
+static enum lk_err
+item_read(struct lk_reader *r, uint8_t *buf, size_t cap, UINT16 *ret_size)
+{
+    struct lk_reader item;
+    const uint8_t *bytes;
+    size_t len;
+    enum lk_err err;
+
+    if ((err = lk_read_2b(r, &item)) != LK_OK) {
+        return err;
+    }
+    len = item.left;
+    if (len == 0 || len > cap) {
+        return LK_ERR_FORMAT;
+    }
+    if ((err = lk_read_bytes(&item, len, &bytes)) != LK_OK) {
+        return err;
+    }
+    memcpy(buf, bytes, len);
+    *ret_size = (UINT16)len;
+    return LK_OK;
+}
+
+/* Item 5. What the TPM is about to keep must be an HMAC-SHA256 key that signs and nothing else. */
+static enum lk_err
+public_read(struct lk_reader *r, TPM2B_PUBLIC *ret)
+{
+    const TPMA_OBJECT banned = TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT | TPMA_OBJECT_FIXEDTPM |
+                               TPMA_OBJECT_FIXEDPARENT;
+    const TPMT_KEYEDHASH_SCHEME *scheme = &ret->publicArea.parameters.keyedHashDetail.scheme;
+    TPMA_OBJECT attributes;
+    struct lk_reader item;
+    const uint8_t *bytes;
+    size_t len, used = 0;
+    enum lk_err err;
+
+    if ((err = lk_read_2b(r, &item)) != LK_OK) {
+        return err;
+    }
+    len = item.left;
+    if ((err = lk_read_bytes(&item, len, &bytes)) != LK_OK) {
+        return err;
+    }
+    memset(ret, 0, sizeof(*ret));
+    if (Tss2_MU_TPMT_PUBLIC_Unmarshal(bytes, len, &used, &ret->publicArea) != TSS2_RC_SUCCESS ||
+        used != len) {
+        return LK_ERR_FORMAT;
+    }
+    attributes = ret->publicArea.objectAttributes;
+    if (ret->publicArea.type != TPM2_ALG_KEYEDHASH || scheme->scheme != TPM2_ALG_HMAC ||
+        scheme->details.hmac.hashAlg != TPM2_ALG_SHA256 ||
+        (attributes & TPMA_OBJECT_SIGN_ENCRYPT) == 0 ||
+        (attributes & TPMA_OBJECT_USERWITHAUTH) == 0 || (attributes & banned) != 0) {
+        return LK_ERR_FORMAT;
+    }
+    return LK_OK;
+}
+
+static enum lk_err
+blob_parse(const void *data, size_t len, struct blob *ret)
+{
+    struct lk_reader r = lk_reader_of(data, len);
+    struct lk_reader uri; /* item 6: nothing in the protocol uses it, but it has to be there */
+    enum lk_err err;
+
+    if ((err = item_read(&r, ret->credential.credential, sizeof(ret->credential.credential),
+                         &ret->credential.size)) != LK_OK ||
+        (err = item_read(&r, ret->credential_seed.secret, sizeof(ret->credential_seed.secret),
+                         &ret->credential_seed.size)) != LK_OK ||
+        (err = item_read(&r, ret->duplicate.buffer, sizeof(ret->duplicate.buffer),
+                         &ret->duplicate.size)) != LK_OK ||
+        (err = item_read(&r, ret->duplicate_seed.secret, sizeof(ret->duplicate_seed.secret),
+                         &ret->duplicate_seed.size)) != LK_OK ||
+        (err = public_read(&r, &ret->pub)) != LK_OK || (err = lk_read_2b(&r, &uri)) != LK_OK) {
+        return err;
+    }
+    return lk_reader_end(&r);
+}
+
+/* ---- activate, import, load, keep ------------------------------------------------------------ */
+
+/* A format-one answer about a parameter: the TPM judged the blob, not its own state or our session
+ * (TPM 2.0 Part 2, 6.6.2). */
+static enum lk_err
+refused_if_parameter(const struct lk_tpm *tpm, enum lk_err err)
+{
+    bool about_parameter =
+        (tpm->last_rc & TPM2_RC_FMT1) != 0 && (tpm->last_rc & TPM2_RC_P) == TPM2_RC_P;
+
+    return err == LK_ERR_TPM && about_parameter ? LK_ERR_REFUSED : err;
+}
+
+/* Satisfy the EK's own authorisation: its policy, or the empty password where its template allows
+ * that (TCG EK Credential Profile 2.5, B.4 and on: high-range templates). */
+static enum lk_err
+ek_authorize(struct lk_tpm *tpm, const struct tpm_obj *session, struct tpm_obj *ret)
+{
+    TPM_AUTO_OBJ struct tpm_obj policy = TPM_OBJ_INIT;
+    enum lk_err err;
+
+    if ((tpm->ek.pub.publicArea.objectAttributes & TPMA_OBJECT_USERWITHAUTH) != 0) {
+        *ret = (struct tpm_obj){tpm->esys, ESYS_TR_PASSWORD, false};
+        return LK_OK;
+    }
+    if ((err = lk_tpm_session(tpm, NULL, TPM2_SE_POLICY, &policy)) != LK_OK) {
+        return err;
+    }
+    err = TPM_CALL(tpm,
+                   Esys_PolicySecret(tpm->esys, ESYS_TR_RH_ENDORSEMENT, policy.tr, session->tr,
+                                     ESYS_TR_NONE, ESYS_TR_NONE, NULL, NULL, NULL, 0, NULL, NULL));
+    if (err != LK_OK) {
+        return err;
+    }
+    *ret = policy;
+    policy.tr = ESYS_TR_NONE;
+    return LK_OK;
+}
+
+/* ActivateCredential: yields the key of the duplicate's inner wrapper. It leaves the TPM encrypted
+ * under the session's salt, which only the SRK can open. */
+static enum lk_err
+activate(struct lk_tpm *tpm, const struct tpm_obj *srk, const struct tpm_obj *session,
+         const struct blob *blob, TPM2B_DIGEST **ret_credential)
+{
+    TPM_AUTO_OBJ struct tpm_obj ek = TPM_OBJ_INIT;
+    TPM_AUTO_OBJ struct tpm_obj policy = TPM_OBJ_INIT;
+    enum lk_err err;
+
+    if ((err = lk_tpm_slot_load(tpm, &tpm->ek, &ek)) != LK_OK ||
+        (err = ek_authorize(tpm, session, &policy)) != LK_OK) {
+        return err;
+    }
+    err = TPM_CALL(tpm, Esys_ActivateCredential(tpm->esys, srk->tr, ek.tr, session->tr, policy.tr,
+                                                ESYS_TR_NONE, &blob->credential,
+                                                &blob->credential_seed, ret_credential));
+    if (policy.tr == ESYS_TR_PASSWORD) {
+        policy.tr = ESYS_TR_NONE; /* no session: nothing to end */
+    }
+    return refused_if_parameter(tpm, err);
+}
+
+/* Import under the SRK and load. The credential goes back in as the first, encrypted parameter. */
+static enum lk_err
+import_load(struct lk_tpm *tpm, const struct tpm_obj *srk, const struct tpm_obj *session,
+            const struct blob *blob, const TPM2B_DIGEST *credential, struct tpm_obj *ret)
+{
+    TPMT_SYM_DEF_OBJECT inner = {.algorithm = TPM2_ALG_AES, .mode.aes = TPM2_ALG_CFB};
+    LK_AUTO(tpm_private) TPM2B_PRIVATE *priv = NULL;
+    ESYS_TR loaded = ESYS_TR_NONE;
+    TPM2B_DATA key = {0};
+    enum lk_err err;
+
+    if (credential->size != 16 && credential->size != 32) {
+        return LK_ERR_FORMAT;
+    }
+    inner.keyBits.aes = (TPMI_AES_KEY_BITS)(credential->size * 8);
+    key.size = credential->size;
+    memcpy(key.buffer, credential->buffer, credential->size);
+    err = TPM_CALL(tpm,
+                   Esys_Import(tpm->esys, srk->tr, session->tr, ESYS_TR_NONE, ESYS_TR_NONE, &key,
+                               &blob->pub, &blob->duplicate, &blob->duplicate_seed, &inner, &priv));
+    lk_wipe(&key, sizeof(key));
+    if (err != LK_OK) {
+        return refused_if_parameter(tpm, err);
+    }
+    err = TPM_CALL(tpm, Esys_Load(tpm->esys, srk->tr, session->tr, ESYS_TR_NONE, ESYS_TR_NONE, priv,
+                                  &blob->pub, &loaded));
+    if (err == LK_OK) {
+        *ret = (struct tpm_obj){tpm->esys, loaded, true};
+    }
+    return err;
+}
+
+static bool
+is_identity_key(const TPM2B_PUBLIC *pub)
+{
+    return pub->publicArea.type == TPM2_ALG_KEYEDHASH &&
+           (pub->publicArea.objectAttributes & TPMA_OBJECT_SIGN_ENCRYPT) != 0;
+}
+
+/* Remove what is at the identity handle. LK_ERR_EXISTS when that is not ours to remove. */
+static enum lk_err
+identity_evict(struct lk_tpm *tpm, const struct tpm_obj *session)
+{
+    TPM_AUTO_OBJ struct tpm_obj old = TPM_OBJ_INIT;
+    ESYS_TR none = ESYS_TR_NONE;
+    TPM2B_PUBLIC pub;
+    enum lk_err err;
+
+    if ((err = lk_tpm_obj_at(tpm, tpm->identity_handle, &old)) != LK_OK ||
+        (err = lk_tpm_obj_public(tpm, &old, &pub)) != LK_OK) {
+        return err;
+    }
+    if (!is_identity_key(&pub)) {
+        return LK_ERR_EXISTS;
+    }
+    err = TPM_CALL(tpm, Esys_EvictControl(tpm->esys, ESYS_TR_RH_OWNER, old.tr, session->tr,
+                                          ESYS_TR_NONE, ESYS_TR_NONE, tpm->identity_handle, &none));
+    if (err == LK_OK) {
+        old.tr = ESYS_TR_NONE; /* ESYS has dropped its note of it together with the object */
+    }
+    return err;
+}
+
+static enum lk_err
+identity_keep(struct lk_tpm *tpm, const struct tpm_obj *session, const struct tpm_obj *key)
+{
+    TPM_AUTO_OBJ struct tpm_obj stored = {tpm->esys, ESYS_TR_NONE, false};
+    bool taken;
+    enum lk_err err;
+
+    if ((err = lk_tpm_handle_exists(tpm, tpm->identity_handle, &taken)) != LK_OK) {
+        return err;
+    }
+    if (taken && (err = identity_evict(tpm, session)) != LK_OK) {
+        return err;
+    }
+    return TPM_CALL(tpm, Esys_EvictControl(tpm->esys, ESYS_TR_RH_OWNER, key->tr, session->tr,
+                                           ESYS_TR_NONE, ESYS_TR_NONE, tpm->identity_handle,
+                                           &stored.tr));
+}
+
+enum lk_err
+lk_tpm_identity_import(struct lk_tpm *tpm, const void *data, size_t len)
+{
+    LK_AUTO(tpm_digest) TPM2B_DIGEST *credential = NULL;
+    TPM_AUTO_OBJ struct tpm_obj srk = TPM_OBJ_INIT;
+    TPM_AUTO_OBJ struct tpm_obj session = TPM_OBJ_INIT;
+    TPM_AUTO_OBJ struct tpm_obj key = TPM_OBJ_INIT;
+    struct blob blob;
+    enum lk_err err;
+
+    /* Both keys first: creating one later would need a third and fourth place in the TPM. */
+    if ((err = blob_parse(data, len, &blob)) != LK_OK ||
+        (err = lk_tpm_slot_ensure(tpm, &tpm->ek)) != LK_OK ||
+        (err = lk_tpm_slot_load(tpm, &tpm->srk, &srk)) != LK_OK ||
+        (err = lk_tpm_session(tpm, &srk, TPM2_SE_HMAC, &session)) != LK_OK ||
+        (err = lk_tpm_session_encrypt(tpm, &session, true)) != LK_OK ||
+        (err = activate(tpm, &srk, &session, &blob, &credential)) != LK_OK ||
+        (err = import_load(tpm, &srk, &session, &blob, credential, &key)) != LK_OK ||
+        (err = lk_tpm_session_encrypt(tpm, &session, false)) != LK_OK) {
+        return err;
+    }
+    return identity_keep(tpm, &session, &key);
+}
+
+enum lk_err
+lk_tpm_identity_forget(struct lk_tpm *tpm)
+{
+    TPM_AUTO_OBJ struct tpm_obj session = TPM_OBJ_INIT;
+    bool there;
+    enum lk_err err;
+
+    if ((err = lk_tpm_handle_exists(tpm, tpm->identity_handle, &there)) != LK_OK) {
+        return err;
+    }
+    if (!there) {
+        return LK_ERR_NOT_FOUND;
+    }
+    if ((err = lk_tpm_owner_session(tpm, &session)) != LK_OK) {
+        return err;
+    }
+    return identity_evict(tpm, &session);
+}
+
+/* ---- signing --------------------------------------------------------------------------------- */
+
+static enum lk_err
+digest_take(const TPM2B_DIGEST *digest, uint8_t ret[LK_TPM_HMAC_LEN])
+{
+    if (digest->size != LK_TPM_HMAC_LEN) {
+        return LK_ERR_TPM;
+    }
+    memcpy(ret, digest->buffer, LK_TPM_HMAC_LEN);
+    return LK_OK;
+}
+
+/* Up to cap bytes of what is left, the TPM's input buffer at most. */
+static enum lk_err
+chunk_next(struct lk_reader *r, size_t cap, TPM2B_MAX_BUFFER *ret)
+{
+    size_t n = r->left < cap ? r->left : cap;
+    const uint8_t *bytes;
+    enum lk_err err;
+
+    if ((err = lk_read_bytes(r, n, &bytes)) != LK_OK) {
+        return err;
+    }
+    ret->size = (UINT16)n;
+    if (n > 0) {
+        memcpy(ret->buffer, bytes, n);
+    }
+    return LK_OK;
+}
+
+/* HMAC_Start, SequenceUpdate..., SequenceComplete: for what is longer than the input buffer. */
+static enum lk_err
+hmac_sequence(struct lk_tpm *tpm, const struct tpm_obj *key, struct lk_reader r, size_t cap,
+              uint8_t ret[LK_TPM_HMAC_LEN])
+{
+    const TPM2B_AUTH empty = {0};
+    LK_AUTO(tpm_digest) TPM2B_DIGEST *digest = NULL;
+    TPM_AUTO_OBJ struct tpm_obj sequence = {tpm->esys, ESYS_TR_NONE, true};
+    TPM2B_MAX_BUFFER chunk;
+    enum lk_err err;
+
+    err = TPM_CALL(tpm, Esys_HMAC_Start(tpm->esys, key->tr, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                        ESYS_TR_NONE, &empty, TPM2_ALG_SHA256, &sequence.tr));
+    if (err != LK_OK) {
+        return err;
+    }
+    while (r.left > cap) {
+        if ((err = chunk_next(&r, cap, &chunk)) != LK_OK) {
+            return err;
+        }
+        err = TPM_CALL(tpm, Esys_SequenceUpdate(tpm->esys, sequence.tr, ESYS_TR_PASSWORD,
+                                                ESYS_TR_NONE, ESYS_TR_NONE, &chunk));
+        if (err != LK_OK) {
+            return err;
+        }
+    }
+    if ((err = chunk_next(&r, cap, &chunk)) != LK_OK) {
+        return err;
+    }
+    err =
+        TPM_CALL(tpm, Esys_SequenceComplete(tpm->esys, sequence.tr, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                            ESYS_TR_NONE, &chunk, ESYS_TR_RH_NULL, &digest, NULL));
+    if (err != LK_OK) {
+        return err;
+    }
+    sequence.tr = ESYS_TR_NONE; /* the TPM ends a completed sequence itself */
+    return digest_take(digest, ret);
+}
+
+static enum lk_err
+hmac_once(struct lk_tpm *tpm, const struct tpm_obj *key, struct lk_reader r,
+          uint8_t ret[LK_TPM_HMAC_LEN])
+{
+    LK_AUTO(tpm_digest) TPM2B_DIGEST *digest = NULL;
+    TPM2B_MAX_BUFFER buffer;
+    enum lk_err err;
+
+    if ((err = chunk_next(&r, sizeof(buffer.buffer), &buffer)) != LK_OK) {
+        return err;
+    }
+    err = TPM_CALL(tpm, Esys_HMAC(tpm->esys, key->tr, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                                  &buffer, TPM2_ALG_SHA256, &digest));
+    return err != LK_OK ? err : digest_take(digest, ret);
+}
+
+enum lk_err
+lk_tpm_identity_hmac(struct lk_tpm *tpm, const void *data, size_t len, uint8_t ret[LK_TPM_HMAC_LEN])
+{
+    TPM_AUTO_OBJ struct tpm_obj key = TPM_OBJ_INIT;
+    struct lk_reader r = lk_reader_of(data, len);
+    TPM2B_PUBLIC pub;
+    uint32_t cap;
+    bool there;
+    enum lk_err err;
+
+    if ((err = lk_tpm_handle_exists(tpm, tpm->identity_handle, &there)) != LK_OK) {
+        return err;
+    }
+    if (!there) {
+        return LK_ERR_NOT_FOUND;
+    }
+    if ((err = lk_tpm_obj_at(tpm, tpm->identity_handle, &key)) != LK_OK ||
+        (err = lk_tpm_obj_public(tpm, &key, &pub)) != LK_OK ||
+        (err = lk_tpm_property(tpm, TPM2_PT_INPUT_BUFFER, &cap)) != LK_OK) {
+        return err;
+    }
+    if (!is_identity_key(&pub)) {
+        return LK_ERR_NOT_FOUND;
+    }
+    if (cap == 0 || cap > sizeof(((TPM2B_MAX_BUFFER *)NULL)->buffer)) {
+        cap = sizeof(((TPM2B_MAX_BUFFER *)NULL)->buffer);
+    }
+    return len <= cap ? hmac_once(tpm, &key, r, ret) : hmac_sequence(tpm, &key, r, cap, ret);
+}
