@@ -6,16 +6,17 @@
 
 /*
  * LK_DEFINE_AUTO(struct x, x, x_free) defines x_drop() for LK_AUTO(x), and x_take(), which moves
- * ownership out of a guarded variable and leaves NULL behind.
+ * ownership out of a guarded variable and leaves NULL behind. Either may stay unused, which clang
+ * would report in a .c file.
  */
 #define LK_DEFINE_AUTO(T, name, release)                                                           \
-    static inline void name##_drop(T **slot)                                                       \
+    __attribute__((unused)) static inline void name##_drop(T **slot)                               \
     {                                                                                              \
         if (*slot != NULL) {                                                                       \
             release(*slot);                                                                        \
         }                                                                                          \
     }                                                                                              \
-    static inline T *name##_take(T **slot)                                                         \
+    __attribute__((unused)) static inline T *name##_take(T **slot)                                 \
     {                                                                                              \
         T *own = *slot;                                                                            \
         *slot = NULL;                                                                              \
