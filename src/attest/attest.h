@@ -41,21 +41,30 @@ struct lk_tpm_key {
  *
  * Accepted: RSA 2048/3072/4096 with exponent 0 or 65537, ECC P-256/P-384; nameAlg SHA-256 or
  * SHA-384; AES 128 or 256 CFB; scheme and KDF null; restricted, decrypt, fixedTPM, fixedParent,
- * sensitiveDataOrigin, no sign, no encryptedDuplication, no reserved bit. An EK carries one of the
- * TCG EK Credential Profile's policies (A or B for its nameAlg); an SRK has userWithAuth and an
- * empty policy or a whole digest.
+ * sensitiveDataOrigin, no sign, no encryptedDuplication, no reserved bit. An EK has adminWithPolicy
+ * and one of the TCG EK Credential Profile's policies (A or B for its nameAlg); an SRK has
+ * userWithAuth and an empty policy or a whole digest. ECC coordinates have their full length.
  *
- * On refusal *ret_why (may be NULL) is a static reason code for the operator's log, such as
- * "srk.fixed_tpm_clear" or "ek.modulus_even"; *ret is untouched.
+ * On refusal *ret_why (may be NULL) is a static reason code for the operator's log, "ek." or "srk."
+ * and one of the words below; *ret is untouched.
  *
- *   LK_ERR_FORMAT       the bytes are not a TPM2B_PUBLIC, or the key is not a sound one
- *   LK_ERR_UNSUPPORTED  an algorithm or size that is not served
- *   LK_ERR_REFUSED      sound, but its attributes or policy do not fit the role
+ *   LK_ERR_FORMAT       the bytes are not a TPM2B_PUBLIC, or the key is not a sound one: malformed,
+ *                       modulus_length, modulus_top_bit_clear, modulus_even, point_length,
+ *                       point_off_curve, policy_length
+ *   LK_ERR_UNSUPPORTED  an algorithm or size that is not served: type_unsupported,
+ *                       name_alg_unsupported, symmetric_unsupported, scheme_not_null, kdf_not_null,
+ *                       rsa_bits_unsupported, exponent_unsupported, curve_unsupported
+ *   LK_ERR_REFUSED      sound, but its attributes or policy do not fit the role:
+ *                       reserved_attribute_set, fixed_tpm_clear, fixed_parent_clear,
+ *                       sensitive_data_origin_clear, restricted_clear, decrypt_clear, sign_set,
+ *                       encrypted_duplication_set, admin_with_policy_clear (EK),
+ *                       user_with_auth_clear (SRK), policy_unknown (EK)
+ *   LK_ERR_CRYPTO       nothing was judged; *ret_why is "crypto"
  */
 LK_MUST_CHECK enum lk_err lk_tpm_key_parse(enum lk_key_role role, const void *tpm2b, size_t len,
                                            const char **ret_why, struct lk_tpm_key *ret);
 
-/* Refuse pairs that make no sense: the SRK is the EK itself. LK_ERR_REFUSED. */
+/* Refuse pairs that make no sense: the SRK is the EK itself. LK_ERR_REFUSED, "srk.is_ek". */
 LK_MUST_CHECK enum lk_err lk_tpm_pair_check(const struct lk_tpm_key *ek,
                                             const struct lk_tpm_key *srk, const char **ret_why);
 
@@ -68,7 +77,17 @@ LK_MUST_CHECK enum lk_err lk_default_registration_id(const void *ek_tpm2b, size_
 /*
  * Append the authenticationKey blob (device-protocol.md section 2): credential to the EK bound to
  * the SRK's Name, duplicate of the HMAC key to the SRK, and uri (not empty) encrypted under the
- * inner key. All wrapping values are fresh from rnd. key_len is 1..LK_HMAC_KEY_MAX.
+ * inner key. key_len is 1..LK_HMAC_KEY_MAX; the whole blob at most LK_AUTH_KEY_MAX bytes, which
+ * leaves 600 for uri whatever the keys. ret is unchanged on failure.
+ *
+ * All wrapping values are fresh from rnd, drawn in this order, so that a test can give them: inner
+ * key (16 bytes); seedValue (32); then for the EK and after that for the SRK, either the seed and
+ * the OAEP seed (the digest length of its nameAlg each) or the ephemeral private scalar (the
+ * curve's length, drawn again while it is 0 or not below the order).
+ *
+ *   LK_ERR_ARG    key_len or uri is not what is said above
+ *   LK_ERR_LIMIT  uri is too long
+ *   LK_ERR_CRYPTO, LK_ERR_NOMEM, and what rnd says
  */
 LK_MUST_CHECK enum lk_err lk_auth_key_wrap(const struct lk_tpm_key *ek,
                                            const struct lk_tpm_key *srk, const uint8_t *key,

@@ -62,6 +62,21 @@ vectors_hex(const json_t *obj, const char *key, uint8_t *buf, size_t cap)
     return vectors_unhex(vectors_text(obj, key), buf, cap);
 }
 
+void
+vectors_number(const json_t *obj, const char *key, uint8_t *buf, size_t len)
+{
+    const char *text = vectors_text(obj, key);
+    size_t digits = strlen(text);
+
+    assert(digits <= 2 * len);
+    memset(buf, 0, len);
+    for (size_t i = 0; i < digits; i++) {
+        uint8_t *byte = &buf[len - 1 - i / 2];
+
+        *byte = (uint8_t)(*byte | nibble(text[digits - 1 - i]) << (i % 2 == 0 ? 0 : 4));
+    }
+}
+
 size_t
 vectors_base64(const json_t *obj, const char *key, uint8_t *buf, size_t cap)
 {

@@ -19,6 +19,9 @@ const char *vectors_text(const json_t *obj, const char *key);
 size_t vectors_hex(const json_t *obj, const char *key, uint8_t *buf, size_t cap);
 size_t vectors_base64(const json_t *obj, const char *key, uint8_t *buf, size_t cap);
 
+/* A hexadecimal number, big-endian in exactly len bytes, however many digits it is written with. */
+void vectors_number(const json_t *obj, const char *key, uint8_t *buf, size_t len);
+
 /* Bytes of hexadecimal text. */
 size_t vectors_unhex(const char *text, uint8_t *buf, size_t cap);
 

@@ -144,11 +144,10 @@ expect_ecdh(const char *kind, enum lk_curve c, enum lk_hash h)
     uint8_t area[640], d[48], zeros[48] = {0}, want[128], x[48], y[48], z[48], seed[48];
     size_t area_len = vectors_base64(one, "ek_tpm2b_public", area, sizeof(area));
     const uint8_t *peer_x = area + area_len - 2 * n - 2, *peer_y = area + area_len - n;
-    size_t d_len = vectors_hex(input_of(one, "credential_random"), "ephemeral_d", d, sizeof(d));
 
     script_rand_put(&script, zeros, n); /* zero is no scalar: drawn again */
-    script_rand_put(&script, zeros, n - d_len);
-    script_rand_put(&script, d, d_len);
+    vectors_number(input_of(one, "credential_random"), "ephemeral_d", d, n);
+    script_rand_put(&script, d, n);
     assert_int_equal(lk_ecdh_ephemeral(c, peer_x, peer_y, &source, x, y, z), LK_OK);
     assert_int_equal(script.used, script.len);
     vectors_hex(made, "encryptedSecret2B", want, sizeof(want));
