@@ -1,6 +1,7 @@
 /*
  * Cryptography. This folder is the only one that includes OpenSSL headers; everything above sees
- * plain bytes and the opaque types below. Algorithms are fetched once per process and kept.
+ * plain bytes and the opaque types below. Algorithms are fetched once per process and kept. Every
+ * function may be called from any thread; none keeps a secret after it returns.
  */
 #ifndef LK_CRYPTO_CRYPTO_H
 #define LK_CRYPTO_CRYPTO_H
@@ -55,8 +56,8 @@ bool lk_ct_equal(const void *a, const void *b, size_t len);
 LK_MUST_CHECK enum lk_err lk_hkdf(const void *key, size_t key_len, const char *info, uint8_t *ret,
                                   size_t ret_len);
 
-/* ---- TPM 2.0 Part 1 key derivation and protection
- * ------------------------------------------------ */
+/* ---- TPM 2.0 Part 1: key derivation and protection --------------------------------------------
+ */
 
 /* KDFa (TPM 2.0 Part 1, 11.4.10.2): label without its NUL, which is added. ret_bits is a multiple
  * of 8. */
@@ -84,7 +85,12 @@ LK_MUST_CHECK enum lk_err lk_curve_check(enum lk_curve c, const uint8_t *x, cons
 
 /*
  * RSAES-OAEP encrypt with hash and MGF1 h; label_len counts the label's NUL where the protocol has
- * one. modulus is big-endian without leading zeros. Appends modulus_len bytes to ret.
+ * one. modulus is big-endian without leading zeros. Draws one seed of lk_hash_len(h) bytes from rnd
+ * and appends modulus_len bytes to ret, which is unchanged on failure.
+ *
+ *   LK_ERR_ARG  not an odd modulus of 2048 to 4096 bits with its top bit set, an exponent that is
+ *               even or below 3, or in is too long
+ *   LK_ERR_CRYPTO, LK_ERR_NOMEM, LK_ERR_LIMIT, and what rnd says
  */
 LK_MUST_CHECK enum lk_err lk_rsa_oaep_encrypt(const uint8_t *modulus, size_t modulus_len,
                                               uint32_t exponent, enum lk_hash h, const void *label,
@@ -93,14 +99,16 @@ LK_MUST_CHECK enum lk_err lk_rsa_oaep_encrypt(const uint8_t *modulus, size_t mod
 
 /*
  * One-pass ECDH with a fresh key on the peer's curve: ret_x, ret_y are the ephemeral point, ret_z
- * the shared x coordinate (secret; the caller wipes it), lk_curve_len() bytes each.
+ * the shared x coordinate (secret; the caller wipes it), lk_curve_len() bytes each. Draws a private
+ * scalar of that length from rnd, again while it is 0 or not below the order. LK_ERR_FORMAT when
+ * the peer's point is not on the curve; LK_ERR_CRYPTO, and what rnd says.
  */
 LK_MUST_CHECK enum lk_err lk_ecdh_ephemeral(enum lk_curve c, const uint8_t *peer_x,
                                             const uint8_t *peer_y, const struct lk_rand *rnd,
                                             uint8_t *ret_x, uint8_t *ret_y, uint8_t *ret_z);
 
-/* ---- Secrets at rest
- * ------------------------------------------------------------------------------ */
+/* ---- Secrets at rest --------------------------------------------------------------------------
+ */
 
 #define LK_SEAL_KEY_LEN 32u
 #define LK_SEAL_OVERHEAD 28u /* 12 bytes nonce, 16 bytes tag */
