@@ -33,8 +33,9 @@ struct lk_device_check {
     const char *reason; /* of a refusal, for the operator's log; static storage */
 };
 
-#define LK_HUB_SKEW_S 300 /* seconds that an expired token is still taken (iot-hub.md section 4)   \
-                           */
+#define LK_HUB_SKEW_S                                                                              \
+    300 /* seconds that an expired token is still taken (iot-hub.md section 4)                     \
+         */
 
 /*
  * Check a device SAS token for hub at now_ms inside a read transaction, as iot-hub.md section 4
