@@ -60,7 +60,14 @@ LK_MUST_CHECK enum lk_err lk_cli_file_read(const char *path, size_t max, struct 
 int lk_cli_finish(int code);
 
 /* The subcommands. */
+int lk_cmd_audit(int argc, char **argv);
 int lk_cmd_device(int argc, char **argv);
 int lk_cmd_doctor(int argc, char **argv);
+int lk_cmd_enrollment(int argc, char **argv);
+int lk_cmd_hub(int argc, char **argv);
+int lk_cmd_init(int argc, char **argv);
+int lk_cmd_key(int argc, char **argv);
+int lk_cmd_registration(int argc, char **argv);
+int lk_cmd_scope(int argc, char **argv);
 
 #endif

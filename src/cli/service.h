@@ -1,0 +1,43 @@
+/*
+ * What the subcommands that work on the store share: find the configuration, open keyring, store
+ * and session, and say who acts. The store is the same library that the service uses, so these
+ * commands work while latchkeyd runs and while it does not.
+ */
+#ifndef LK_CLI_SERVICE_H
+#define LK_CLI_SERVICE_H
+
+#include "cli/cli.h"
+#include "crypto/keyring.h"
+#include "daemon/config.h"
+#include "store/store.h"
+
+struct lk_cli_service {
+    struct lk_config config;
+    struct lk_keyring *ring;
+    struct lk_store *store;
+    struct lk_session *session;
+    char actor[64]; /* for the audit record: "cli:<user name>" */
+};
+
+enum lk_cli_access { LK_CLI_READ, LK_CLI_WRITE };
+
+/*
+ * Open what the configuration at config_path names; NULL takes $LATCHKEY_CONFIG, else
+ * LK_CONFIG_DEFAULT_PATH. 0 with *ret to be handed to lk_cli_service_close(), or an exit code after
+ * telling the reason and what to do about it on stderr.
+ */
+int lk_cli_service_open(const char *config_path, enum lk_cli_access access,
+                        struct lk_cli_service *ret);
+void lk_cli_service_close(struct lk_cli_service *s); /* a zeroed one is allowed */
+#define LK_AUTO_CLI_SERVICE __attribute__((cleanup(lk_cli_service_close)))
+
+/*
+ * The scope that a command works on: given, or when that is NULL the only one there is. 0, or an
+ * exit code after saying which scopes there are.
+ */
+int lk_cli_scope(struct lk_cli_service *s, const char *given, char ret[LK_ID_SCOPE_MAX + 1]);
+
+/* lk_cli_fail() with the database's own words where it has some. */
+int lk_cli_store_fail(enum lk_err err, const char *what);
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * The configuration of the service: one table (config.c) of key, type, range, default, unit,
+ * whether a reload takes it, and one sentence. The parser, `latchkeyd --help` and the manual page
+ * come from that table. The command line reads the same file to find the store and the keyring.
+ *
+ * A file holds lines "key = value"; '#' begins a comment line. Unknown and repeated keys are errors
+ * with file and line.
+ */
+#ifndef LK_DAEMON_CONFIG_H
+#define LK_DAEMON_CONFIG_H
+
+#include "base/log.h"
+#include "net/http.h"
+
+#define LK_CONFIG_DEFAULT_PATH "/etc/latchkey/latchkeyd.conf"
+#define LK_CONFIG_FILE_MAX ((size_t)64 * 1024) /* bytes */
+#define LK_CONFIG_TEXT_CAP 512u                /* bytes of any text value with its NUL */
+#define LK_CONFIG_ERROR_CAP 512u
+
+/* Keys in the file are the members with '-' for '_'. */
+struct lk_config {
+    char data_dir[LK_CONFIG_TEXT_CAP];     /* default /var/lib/latchkey */
+    char store[LK_CONFIG_TEXT_CAP];        /* default sqlite:<data-dir>/latchkey.db */
+    char keyring[LK_CONFIG_TEXT_CAP];      /* default <data-dir>/master.key */
+    char listen[LK_CONFIG_TEXT_CAP];       /* device API over HTTPS; default :443 */
+    char admin_listen[LK_CONFIG_TEXT_CAP]; /* plain HTTP: health, metrics, device check; loopback
+                                              only; default 127.0.0.1:9464; "none": off */
+    char tls_cert[LK_CONFIG_TEXT_CAP];     /* reloadable; default <data-dir>/tls/server.pem */
+    char tls_key[LK_CONFIG_TEXT_CAP];      /* reloadable; default <data-dir>/tls/server.key */
+    uint32_t workers;                      /* event loops; 0 (default): one a core */
+    uint32_t challenge_epoch_s;            /* default 600 */
+    uint32_t audit_refusals_per_s;         /* default 20 */
+    uint32_t drain_ms;                     /* default 10000 */
+    enum lk_log_target log_target;         /* "json" (default) or "journald" */
+    enum lk_log_level log_level;           /* reloadable; default info */
+    struct lk_http_limits limits; /* http-head-max, http-handshake-ms, ...: the members' names */
+};
+
+/* Every key at its default. */
+void lk_config_defaults(struct lk_config *c);
+
+/*
+ * Read the file at path over the defaults; relative file names in it are relative to its folder.
+ * error says file, line, key and what was expected. LK_ERR_NOT_FOUND, LK_ERR_IO, LK_ERR_CONFIG.
+ */
+LK_MUST_CHECK enum lk_err lk_config_load(const char *path, char error[LK_CONFIG_ERROR_CAP],
+                                         struct lk_config *ret);
+
+/* As lk_config_load(), from memory; name stands for the file in errors. For tests and fuzzing. */
+LK_MUST_CHECK enum lk_err lk_config_parse(const char *name, const char *text, size_t len,
+                                          char error[LK_CONFIG_ERROR_CAP], struct lk_config *ret);
+
+/* The documented table as text for --help, or as man page rows (roff) when roff is set. */
+LK_MUST_CHECK enum lk_err lk_config_describe(bool roff, struct lk_buf *ret);
+
+#endif
