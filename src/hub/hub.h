@@ -27,8 +27,9 @@ enum lk_key_slot { LK_KEY_PRIMARY = 1, LK_KEY_SECONDARY = 2 };
 struct lk_device_check {
     char device_id[LK_DEVICE_ID_MAX + 1];
     enum lk_key_slot slot;
-    bool retire_secondary; /* the new primary was used for the first time: call
-                              lk_hub_retire_secondary() */
+    bool retire_secondary;  /* the new primary was used for the first time: call
+                               lk_hub_retire_secondary() */
+    char etag[LK_ETAG_CAP]; /* of the identity that was checked */
     uint64_t expiry_unix_s;
     const char *reason; /* of a refusal, for the operator's log; static storage */
 };
@@ -47,8 +48,13 @@ LK_MUST_CHECK enum lk_err lk_hub_check_device(struct lk_hub_core *h, struct lk_t
                                               const char *hub, const char *token, size_t token_len,
                                               int64_t now_ms, struct lk_device_check *ret);
 
-/* Drop the secondary key that was kept for a lost answer. Idempotent; write transaction. */
+/*
+ * Drop the secondary key that was kept for a lost answer; write transaction. checked is what a
+ * check found. When the identity has changed since, nothing is done and it is LK_OK: a key that was
+ * made in the meantime has not been used yet.
+ */
 LK_MUST_CHECK enum lk_err lk_hub_retire_secondary(struct lk_hub_core *h, struct lk_txn *tx,
-                                                  const char *hub, const char *device_id);
+                                                  const char *hub,
+                                                  const struct lk_device_check *checked);
 
 #endif

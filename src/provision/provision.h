@@ -26,17 +26,26 @@ struct lk_provision_config {
     struct lk_keyring *keyring;     /* referenced */
     struct lk_srk_cache *srk_cache; /* borrowed */
     struct lk_hub_link embedded;    /* hubs of LK_HUB_EMBEDDED */
+    struct lk_hub_link remote;      /* hubs of LK_HUB_HTTP; ops NULL: none are served */
     uint32_t epoch_s;               /* life of a challenge: this long to twice as long */
-    uint32_t audit_refusals_per_s;  /* refusals recorded one by one; the rest is counted */
+    uint32_t audit_refusals_per_s;  /* refusals recorded one by one by this loop; the rest is
+                                       counted (refusal.c) */
 };
 
 LK_MUST_CHECK enum lk_err lk_provision_new(const struct lk_provision_config *config,
                                            struct lk_provision **ret);
-/* No call may be pending. */
+/* Nothing may be pending: lk_provision_pending() is 0. */
 void lk_provision_free(struct lk_provision *p);
 LK_DEFINE_AUTO(struct lk_provision, lk_provision, lk_provision_free);
 
-/* Use another keyring from now on (rotation). */
+/*
+ * Calls without an answer, and work that goes on after one: audit records of refusals on their way,
+ * hubs elsewhere that have not answered. A service that stops takes no more calls, and dispatches
+ * the session until this is 0.
+ */
+size_t lk_provision_pending(const struct lk_provision *p);
+
+/* Use another keyring from now on (rotation). Calls under way keep the one that they began with. */
 void lk_provision_set_keyring(struct lk_provision *p, struct lk_keyring *ring);
 
 /* What a device asks. Everything is borrowed until the answer. */
