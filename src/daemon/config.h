@@ -4,7 +4,8 @@
  * come from that table. The command line reads the same file to find the store and the keyring.
  *
  * A file holds lines "key = value"; '#' begins a comment line. Unknown and repeated keys are errors
- * with file and line.
+ * with file and line. A file name that begins with "%d/" is in the folder that systemd hands
+ * credentials over in ($CREDENTIALS_DIRECTORY); other relative ones are in the file's own folder.
  */
 #ifndef LK_DAEMON_CONFIG_H
 #define LK_DAEMON_CONFIG_H
@@ -40,8 +41,8 @@ struct lk_config {
 void lk_config_defaults(struct lk_config *c);
 
 /*
- * Read the file at path over the defaults; relative file names in it are relative to its folder.
- * error says file, line, key and what was expected. LK_ERR_NOT_FOUND, LK_ERR_IO, LK_ERR_CONFIG.
+ * Read the file at path over the defaults. error says file, line, key and what was expected.
+ * LK_ERR_NOT_FOUND, LK_ERR_IO, LK_ERR_CONFIG, LK_ERR_NOMEM.
  */
 LK_MUST_CHECK enum lk_err lk_config_load(const char *path, char error[LK_CONFIG_ERROR_CAP],
                                          struct lk_config *ret);
@@ -49,6 +50,13 @@ LK_MUST_CHECK enum lk_err lk_config_load(const char *path, char error[LK_CONFIG_
 /* As lk_config_load(), from memory; name stands for the file in errors. For tests and fuzzing. */
 LK_MUST_CHECK enum lk_err lk_config_parse(const char *name, const char *text, size_t len,
                                           char error[LK_CONFIG_ERROR_CAP], struct lk_config *ret);
+
+/* Calls each for every key whose values in a and b differ; reloadable as the table says. */
+void lk_config_diff(const struct lk_config *a, const struct lk_config *b,
+                    void (*each)(void *ctx, const char *key, bool reloadable), void *ctx);
+
+/* Set what a reload takes in running to what fresh says. */
+void lk_config_adopt(struct lk_config *running, const struct lk_config *fresh);
 
 /* The documented table as text for --help, or as man page rows (roff) when roff is set. */
 LK_MUST_CHECK enum lk_err lk_config_describe(bool roff, struct lk_buf *ret);
