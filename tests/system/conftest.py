@@ -10,6 +10,7 @@ sys.path.insert(0, HERE)
 
 from lib.netns import Network  # noqa: E402
 from lib.process import wait_until  # noqa: E402
+from lib.service import Service  # noqa: E402
 from lib.swtpm import Swtpm, free_port_pair  # noqa: E402
 
 
@@ -31,6 +32,30 @@ def make_swtpm(tmp_path):
 @pytest.fixture
 def swtpm(make_swtpm):
     return make_swtpm("swtpm")
+
+
+@pytest.fixture
+def make_service(tmp_path):
+    """Starts services: make_service(**settings), as lib.service.Service takes them."""
+    started = []
+
+    def make(name="service", **kwargs):
+        service = Service(tmp_path / name, **kwargs)
+        started.append(service)
+        return service.start()
+
+    yield make
+    for service in started:
+        service.stop()
+
+
+@pytest.fixture(scope="module")
+def module_service(tmp_path_factory):
+    """One service for a whole file; its tests use registration IDs of their own."""
+    service = Service(tmp_path_factory.mktemp("service"))
+    service.start()
+    yield service
+    service.stop()
 
 
 @pytest.fixture

@@ -47,6 +47,11 @@ class Service:
     def ca_file(self):
         return os.path.join(self.data, "tls/ca.pem")
 
+    @property
+    def url(self):
+        """For clients outside a network of the test's own: the certificate names localhost too."""
+        return "https://localhost:%d" % self.address[1]
+
     def configure(self, **settings):
         """Set keys of the configuration file, replacing what is there."""
         with open(self.config_path, encoding="utf-8") as file:
