@@ -55,6 +55,27 @@ write_whole(int fd, const uint8_t *data, size_t len)
     return fsync(fd) == 0 ? LK_OK : LK_ERR_IO;
 }
 
+/* A new name is durable only once its folder is. */
+static enum lk_err
+folder_sync(const char *path)
+{
+    LK_AUTO_BUF struct lk_buf folder = LK_BUF_INIT;
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    AUTO_FD int fd = -1;
+    const char *name;
+    enum lk_err err;
+
+    if ((err = lk_buf_put(&folder, len > 0 ? path : ".", len > 0 ? len : 1)) != LK_OK) {
+        return err;
+    }
+    if ((name = lk_buf_text(&folder)) == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && fsync(fd) == 0 ? LK_OK : LK_ERR_IO;
+}
+
 /* Append the line of a fresh key. */
 static enum lk_err
 line_make(int64_t now_ms, const struct lk_rand *rnd, struct lk_buf *ret)
@@ -90,7 +111,11 @@ lk_keyring_create(const char *path, int64_t now_ms, const struct lk_rand *rnd)
     if (fd < 0) {
         return errno == EEXIST ? LK_ERR_EXISTS : LK_ERR_IO;
     }
-    return write_whole(fd, text.data, text.len);
+    if (write_whole(fd, text.data, text.len) != LK_OK) {
+        (void)unlink(path); /* half a key would stand in the way of the next attempt */
+        return LK_ERR_IO;
+    }
+    return folder_sync(path);
 }
 
 static void
@@ -112,10 +137,12 @@ file_read(const char *path, char error[LK_KEYRING_ERROR_CAP], struct lk_buf *ret
 {
     AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
+    enum lk_err err;
 
     if (fd < 0 || fstat(fd, &st) != 0) {
+        err = errno == ENOENT ? LK_ERR_NOT_FOUND : LK_ERR_IO;
         explain(error, path, 0, strerror(errno));
-        return errno == ENOENT ? LK_ERR_NOT_FOUND : LK_ERR_IO;
+        return err;
     }
     if ((st.st_mode & 077) != 0) {
         explain(error, path, 0, "expected mode 0600: group or others may access it");
@@ -241,8 +268,12 @@ lk_keyring_load(const char *path, char error[LK_KEYRING_ERROR_CAP], struct lk_ke
     return LK_OK;
 }
 
+/*
+ * Write beside, then rename over. Root keeps the owner, since the service may run under another
+ * user; the owner is set before the rename, so that the service never finds a file it cannot read.
+ */
 static enum lk_err
-file_replace(const char *path, const struct lk_buf *text)
+file_replace(const char *path, const struct stat *was, const struct lk_buf *text)
 {
     LK_AUTO_BUF struct lk_buf beside = LK_BUF_INIT;
     AUTO_FD int fd = -1;
@@ -257,19 +288,15 @@ file_replace(const char *path, const struct lk_buf *text)
     }
     (void)unlink(name); /* left behind by a rotation that was cut off */
     fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0 || (err = write_whole(fd, text->data, text->len)) != LK_OK) {
+    if (fd < 0) {
         return LK_ERR_IO;
     }
-    return rename(name, path) == 0 ? LK_OK : LK_ERR_IO;
-}
-
-/* Keep the owner when root rotates the key of a service that runs under another user. */
-static void
-owner_keep(const char *path, const struct stat *was)
-{
-    if (geteuid() == 0 && chown(path, was->st_uid, was->st_gid) != 0) {
-        return; /* the service reports a keyring that it cannot read */
+    if ((geteuid() == 0 && fchown(fd, was->st_uid, was->st_gid) != 0) ||
+        write_whole(fd, text->data, text->len) != LK_OK || rename(name, path) != 0) {
+        (void)unlink(name); /* holds a key; nothing uses it */
+        return LK_ERR_IO;
     }
+    return folder_sync(path);
 }
 
 enum lk_err
@@ -298,11 +325,10 @@ lk_keyring_rotate(const char *path, int64_t now_ms, const struct lk_rand *rnd,
         return err;
     }
     if (stat(path, &was) != 0 || (err = line_make(now_ms, rnd, &text)) != LK_OK ||
-        (err = file_replace(path, &text)) != LK_OK) {
+        (err = file_replace(path, &was, &text)) != LK_OK) {
         explain(error, path, 0, "cannot be written");
         return LK_ERR_IO;
     }
-    owner_keep(path, &was);
     return LK_OK;
 }
 
