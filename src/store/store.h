@@ -27,6 +27,7 @@ struct lk_txn;
 
 #define LK_STORE_ERROR_CAP 256u
 #define LK_AUDIT_KEY_LEN 32u
+#define LK_AUDIT_DETAIL_MAX 4096u /* bytes */
 
 struct lk_store_config {
     const char *url;                     /* "sqlite:/path/to/file.db" */
@@ -66,7 +67,13 @@ struct lk_job {
     struct lk_job *next;
 };
 
-/* job is borrowed until done(). A full queue calls done() with LK_ERR_BUSY from the next dispatch.
+/*
+ * job is borrowed until done(). A full queue calls done() with LK_ERR_BUSY from the next dispatch;
+ * so does another process that holds the database for too long. LK_ERR_STORE: the database failed
+ * (disk full, I/O error); nothing of the job took effect, and reading goes on.
+ *
+ * A read job is run and done before lk_store_read() returns: keep it to a few indexed rows on an
+ * event loop.
  */
 void lk_store_write(struct lk_session *s, struct lk_job *job);
 void lk_store_read(struct lk_session *s, struct lk_job *job);
@@ -77,12 +84,27 @@ lk_store_write_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, vo
 LK_MUST_CHECK enum lk_err
 lk_store_read_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, void *), void *arg);
 
-/* The latest database error of this thread in words, for the log. Static or thread-local storage.
+/*
+ * The latest database error of this thread in words, for the log; for a write job's LK_ERR_STORE or
+ * LK_ERR_BUSY, in done(). Thread-local storage.
  */
 const char *lk_store_error_text(void);
 
 /* Time of the transaction, Unix milliseconds. */
 int64_t lk_txn_now_ms(const struct lk_txn *tx);
+
+/*
+ * For all lk_txn_ calls: LK_ERR_ARG for a change in a read job or an id that is empty or too long;
+ * LK_ERR_STORE, LK_ERR_BUSY and LK_ERR_NOMEM of the database, after which the job fails whatever
+ * its run() returns. After any other error a job may go on: the call changed nothing.
+ *
+ * A struct that a "get" fills is initialised by its caller (lk_enrollment_init(), or zeros). What
+ * it held is released; it stays untouched unless LK_OK is returned. A callback may ask anything in
+ * the same transaction, but not change what is being listed; an error that it returns ends the list
+ * and is returned.
+ *
+ * An etag that is asked for may be NULL or "*": any.
+ */
 
 /* ---- ID scopes
  * ---------------------------------------------------------------------------------------- */
@@ -140,19 +162,27 @@ void lk_enrollment_init(struct lk_enrollment *e); /* the defaults */
 void lk_enrollment_fini(struct lk_enrollment *e);
 
 /*
- * Create e (etag, created, updated and import fields are set by the store). LK_ERR_EXISTS when the
- * id or one of its EKs is enrolled in this scope already; then *ret_conflict (may be NULL) names
- * the enrollment in the way.
+ * Create e (etag, created, updated and import fields are set by the store). LK_ERR_NOT_FOUND when
+ * there is no such scope; LK_ERR_EXISTS when the id or one of its EKs is enrolled in this scope
+ * already, or an EK is named twice; then *ret_conflict (may be NULL) names the enrollment in the
+ * way.
+ *
+ * A row that is staged by an import reserves its id and its EKs from that moment: creating,
+ * replacing or staging another one with them is LK_ERR_EXISTS, and the conflict names the import
+ * and its line although readers cannot see the row yet. Whoever comes first wins; an import that is
+ * dropped gives its reservations back.
  */
 struct lk_conflict {
     char id[LK_REGISTRATION_ID_MAX + 1];
-    bool by_ek; /* the EK is taken; otherwise the id */
-    int64_t import_id, import_line;
+    bool by_ek;                     /* the EK is taken; otherwise the id */
+    int64_t import_id, import_line; /* where that one came from; 0 unless by an import */
 };
 LK_MUST_CHECK enum lk_err lk_txn_enrollment_create(struct lk_txn *tx, struct lk_enrollment *e,
                                                    struct lk_conflict *ret_conflict);
-/* Replace. etag NULL or "*" is unconditional. LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION, LK_ERR_EXISTS
- * (EK). */
+/*
+ * Replace; creation time and import stay. LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION (etag),
+ * LK_ERR_EXISTS (EK).
+ */
 LK_MUST_CHECK enum lk_err lk_txn_enrollment_replace(struct lk_txn *tx, struct lk_enrollment *e,
                                                     const char *etag,
                                                     struct lk_conflict *ret_conflict);
@@ -171,6 +201,7 @@ LK_MUST_CHECK enum lk_err lk_txn_enrollment_by_ek(struct lk_txn *tx, const char 
 LK_MUST_CHECK enum lk_err
 lk_txn_enrollment_page(struct lk_txn *tx, const char *scope, const char *after, size_t limit,
                        enum lk_err (*each)(void *ctx, const struct lk_enrollment *), void *ctx);
+/* Walks an index: milliseconds for each 100,000 enrollments. */
 LK_MUST_CHECK enum lk_err lk_txn_enrollment_count(struct lk_txn *tx, const char *scope,
                                                   int64_t *ret);
 
@@ -178,6 +209,9 @@ LK_MUST_CHECK enum lk_err lk_txn_enrollment_count(struct lk_txn *tx, const char 
  * Imports: rows are staged in many small transactions, invisible to readers, and become visible all
  * at once when the import is finished; an abandoned one is dropped. So a million rows take effect
  * whole or not at all while the service goes on committing registrations.
+ *
+ * Staging and finishing are LK_ERR_NOT_FOUND once an import is finished or being dropped, and for a
+ * row of another scope. Dropping a finished one is LK_ERR_PRECONDITION.
  */
 LK_MUST_CHECK enum lk_err lk_txn_import_begin(struct lk_txn *tx, const char *scope,
                                               const char *source, int64_t *ret_import_id);
@@ -190,8 +224,7 @@ LK_MUST_CHECK enum lk_err lk_txn_import_finish(struct lk_txn *tx, int64_t import
  */
 LK_MUST_CHECK enum lk_err lk_txn_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit,
                                              bool *ret_left);
-/* Unfinished imports that were begun before older_than_ms, one at a time. LK_ERR_NOT_FOUND: none.
- */
+/* One unfinished import to which nothing happened since older_than_ms. LK_ERR_NOT_FOUND: none. */
 LK_MUST_CHECK enum lk_err lk_txn_import_abandoned(struct lk_txn *tx, int64_t older_than_ms,
                                                   int64_t *ret_import_id);
 
@@ -236,13 +269,15 @@ LK_MUST_CHECK enum lk_err lk_txn_registration_get(struct lk_txn *tx, const char 
                                                   const char *id, struct lk_registration *ret);
 /*
  * Insert or replace the record, on condition that its generation in the store is still expected (0
- * when there is none): LK_ERR_PRECONDITION otherwise. updated_ms and etag are set.
+ * when there is none): LK_ERR_PRECONDITION otherwise. updated_ms and etag are set. LK_ERR_ARG when
+ * the generation would go back.
  */
 LK_MUST_CHECK enum lk_err lk_txn_registration_put(struct lk_txn *tx, struct lk_registration *r,
                                                   uint64_t expected_generation);
 /* Forget the record but keep the generation (plus one). LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION. */
 LK_MUST_CHECK enum lk_err lk_txn_registration_delete(struct lk_txn *tx, const char *scope,
                                                      const char *id, const char *etag);
+/* Without the deleted ones. */
 LK_MUST_CHECK enum lk_err
 lk_txn_registration_page(struct lk_txn *tx, const char *scope, const char *after, size_t limit,
                          enum lk_err (*each)(void *ctx, const struct lk_registration *), void *ctx);
@@ -258,8 +293,11 @@ struct lk_hub {
     uint32_t weight;                 /* allocation weight, 1..1000 */
     bool allocatable;                /* applyAllocationPolicy */
     struct lk_buf sealed_connection; /* connection string, sealed; empty for an embedded hub */
-    int64_t created_ms;
+    int64_t created_ms;              /* set by the store */
 };
+void lk_hub_fini(struct lk_hub *h);
+
+/* Insert or replace. */
 LK_MUST_CHECK enum lk_err lk_txn_hub_put(struct lk_txn *tx, const struct lk_hub *h);
 LK_MUST_CHECK enum lk_err lk_txn_hub_get(struct lk_txn *tx, const char *name, struct lk_hub *ret);
 LK_MUST_CHECK enum lk_err lk_txn_hub_delete(struct lk_txn *tx, const char *name);
@@ -287,7 +325,9 @@ struct lk_identity {
 };
 LK_MUST_CHECK enum lk_err lk_txn_identity_get(struct lk_txn *tx, const char *hub,
                                               const char *device_id, struct lk_identity *ret);
-/* Insert or replace; etag and updated_ms are set. etag: NULL unconditional, "" must not exist yet.
+/*
+ * Insert or replace; etag, created_ms (of the first time) and updated_ms are set. etag NULL: insert
+ * or replace; "": LK_ERR_EXISTS when there is one; else LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION.
  */
 LK_MUST_CHECK enum lk_err lk_txn_identity_put(struct lk_txn *tx, struct lk_identity *id,
                                               const char *etag);
@@ -311,7 +351,11 @@ struct lk_audit {
     const char *detail;  /* JSON object text, or "" */
     uint8_t hash[32]; /* HMAC-SHA256(audit key, previous hash and every field, length-prefixed) */
 };
-/* Append in this transaction: the record exists if and only if the change does. */
+/*
+ * Append in this transaction: the record exists if and only if the change does. Too long a text is
+ * cut (actor 128 bytes, action 64, scope 64, subject 256); a detail over LK_AUDIT_DETAIL_MAX is
+ * LK_ERR_LIMIT.
+ */
 LK_MUST_CHECK enum lk_err lk_txn_audit_append(struct lk_txn *tx, const char *actor,
                                               const char *action, const char *scope,
                                               const char *subject, const char *detail);
@@ -319,10 +363,11 @@ LK_MUST_CHECK enum lk_err lk_txn_audit_page(struct lk_txn *tx, int64_t after_seq
                                             enum lk_err (*each)(void *ctx, const struct lk_audit *),
                                             void *ctx);
 /*
- * Walk the chain from after_seq (0: the start; prev_hash all zero) and check every hash and that
- * seq has no gap. On LK_ERR_REFUSED *ret_last is the first record that does not fit; on LK_OK the
- * last one, with its hash in hash (an operator keeps it elsewhere to notice a cut tail). Pages
- * through: call again until *ret_more is false.
+ * Walk the chain from *cursor (zeros: the start), at most limit records, and check every hash and
+ * that seq has no gap; call again until *ret_more is false. Then the cursor is the last record: an
+ * operator who keeps it elsewhere starts from it the next time and so notices a tail that was cut
+ * off, which nothing in the database shows. LK_ERR_REFUSED: cursor->seq is the first record that
+ * does not fit or is missing; with a cursor from earlier, maybe that record itself.
  */
 struct lk_audit_cursor {
     int64_t seq;
