@@ -1,0 +1,355 @@
+/* The SQLite backend: files, connections and transactions. */
+#include "store/sqlite_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BUSY_WRITER_MS 10000 /* how long another process may hold the write lock */
+#define BUSY_READER_MS 1000  /* a reader waits only while the log is being recovered or removed */
+#define BUSY_SLEEP_US 2000   /* between tries: short, so that a busy neighbour does not starve us */
+
+/*
+ * The log is copied into the database between two batches of the writer, never in a commit.
+ * Pages: when the writer has nothing else to do, and when that never happens.
+ */
+#define CHECKPOINT_IDLE 1000
+#define CHECKPOINT_BUSY 4000
+
+/* Bytes that the log keeps after a burst. */
+#define WAL_KEEP "33554432"
+
+static void
+fd_close(int *fd)
+{
+    if (*fd >= 0) {
+        (void)close(*fd); /* after fsync there is nothing left to lose */
+    }
+}
+#define AUTO_FD __attribute__((cleanup(fd_close)))
+
+static void
+text_free(char *text)
+{
+    free(text);
+}
+LK_DEFINE_AUTO(char, text, text_free);
+
+/* The folder's entry for a new file survives a power cut only after this. */
+static enum lk_err
+folder_sync(const char *path)
+{
+    LK_AUTO(text) char *copy = strdup(path);
+    AUTO_FD int fd = -1;
+
+    if (copy == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0) {
+        store_error_set("%s: its folder: %s", path, strerror(errno));
+        return LK_ERR_STORE;
+    }
+    return LK_OK;
+}
+
+/* The database holds sealed keys: for its owner only. SQLite gives log and index the same mode. */
+static enum lk_err
+file_create(const char *path)
+{
+    AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd < 0 && errno == EEXIST) {
+        return LK_OK;
+    }
+    if (fd < 0 || fchmod(fd, 0600) != 0) {
+        store_error_set("%s: %s", path, strerror(errno));
+        return LK_ERR_STORE;
+    }
+    return folder_sync(path);
+}
+
+static enum lk_err
+file_check(const char *path, bool create)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+        return LK_OK;
+    }
+    if (create) {
+        return file_create(path);
+    }
+    store_error_set("%s: no such database", path);
+    return LK_ERR_NOT_FOUND;
+}
+
+static void
+db_close(struct store_db *db)
+{
+    free(db->path);
+    free(db);
+}
+LK_DEFINE_AUTO(struct store_db, db, db_close);
+
+/* Wait for another process's transaction. ctx is the limit in tries. */
+static int
+busy_wait(void *ctx, int tries)
+{
+    const struct timespec pause = {0, BUSY_SLEEP_US * 1000};
+
+    if (tries >= *(const int *)ctx) {
+        return 0;
+    }
+    (void)nanosleep(&pause, NULL); /* a signal only makes it try earlier */
+    return 1;
+}
+
+static int busy_writer_tries = BUSY_WRITER_MS * 1000 / BUSY_SLEEP_US;
+static int busy_reader_tries = BUSY_READER_MS * 1000 / BUSY_SLEEP_US;
+
+static int
+wal_grown(void *ctx, sqlite3 *db, const char *name, int pages)
+{
+    struct store_conn *c = (struct store_conn *)ctx;
+
+    c->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static enum lk_err
+conn_configure(struct store_conn *c)
+{
+    static const struct {
+        int option, value;
+    } options[] = {{SQLITE_DBCONFIG_DEFENSIVE, 1},
+                   {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+                   {SQLITE_DBCONFIG_ENABLE_FKEY, 1},
+                   {SQLITE_DBCONFIG_DQS_DDL, 0},
+                   {SQLITE_DBCONFIG_DQS_DML, 0}};
+    static const char pragmas[] = "PRAGMA synchronous = FULL;"
+                                  "PRAGMA cell_size_check = ON;"
+                                  "PRAGMA temp_store = MEMORY;"
+                                  "PRAGMA cache_size = -16384;" /* KiB */
+                                  "PRAGMA wal_autocheckpoint = 0;"
+                                  "PRAGMA journal_size_limit = " WAL_KEEP ";";
+    int rc = SQLITE_OK;
+
+    (void)sqlite3_extended_result_codes(c->db, 1); /* cannot fail on an open connection */
+    (void)sqlite3_busy_handler(c->db, busy_wait,
+                               c->writable ? &busy_writer_tries : &busy_reader_tries);
+    for (size_t i = 0; i < LK_ARRAY_LEN(options) && rc == SQLITE_OK; i++) {
+        rc = sqlite3_db_config(c->db, options[i].option, options[i].value, NULL);
+    }
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(c->db, pragmas, NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK && !c->writable) {
+        rc = sqlite3_exec(c->db, "PRAGMA query_only = ON;", NULL, NULL, NULL);
+    }
+    (void)sqlite3_wal_hook(c->db, wal_grown, c); /* returns the hook before, which is none */
+    return rc == SQLITE_OK ? LK_OK : sq_fail(c, rc, "configure");
+}
+
+static void
+conn_close(struct store_conn *c)
+{
+    sq_cache_clear(c);
+    (void)sqlite3_close(c->db); /* no statement is left, so it cannot be refused */
+    free(c);
+}
+LK_DEFINE_AUTO(struct store_conn, conn, conn_close);
+
+static enum lk_err
+conn_open(struct store_db *db, bool writable, struct store_conn **ret)
+{
+    LK_AUTO(conn) struct store_conn *c = (struct store_conn *)calloc(1, sizeof(*c));
+    enum lk_err err;
+    int rc;
+
+    if (c == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    c->writable = writable;
+    /* A reader writes too: the index of the log. It is refused writes to the data later. */
+    rc = sqlite3_open_v2(db->path, &c->db,
+                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
+                         NULL);
+    if (rc != SQLITE_OK) {
+        return sq_fail(c, rc, db->path);
+    }
+    if ((err = conn_configure(c)) != LK_OK) {
+        return err;
+    }
+    *ret = conn_take(&c);
+    return LK_OK;
+}
+
+/* The journal mode is kept in the file: this does something once in a database's life. */
+static enum lk_err
+wal_enter(struct store_conn *c, const char *path)
+{
+    LK_AUTO(sq) struct sq *q = NULL;
+    char mode[16];
+    enum lk_err err;
+
+    if ((err = sq_use(c, "PRAGMA journal_mode = WAL", &q)) != LK_OK ||
+        (err = sq_step(q)) != LK_OK) {
+        return err == LK_ERR_NOT_FOUND ? LK_ERR_STORE : err;
+    }
+    sq_text(q, 0, mode, sizeof(mode));
+    if (q->err == LK_OK && strcmp(mode, "wal") != 0) {
+        store_error_set("%s: no write-ahead log here (journal mode %s)", path, mode);
+        return LK_ERR_STORE;
+    }
+    return q->err;
+}
+
+static enum lk_err
+db_prepare(const struct lk_store_config *config, struct store_db *db)
+{
+    LK_AUTO(conn) struct store_conn *c = NULL;
+    enum lk_err err;
+
+    if ((err = file_check(db->path, config->create && !config->read_only)) != LK_OK ||
+        (err = conn_open(db, !config->read_only, &c)) != LK_OK) {
+        return err;
+    }
+    if (!config->read_only && (err = wal_enter(c, db->path)) != LK_OK) {
+        return err;
+    }
+    return sq_schema_update(c, db->path, config->create, config->read_only);
+}
+
+static enum lk_err
+sq_open(const struct lk_store_config *config, const char *location, struct store_db **ret)
+{
+    LK_AUTO(db) struct store_db *db = (struct store_db *)calloc(1, sizeof(*db));
+    size_t len = strlen(location) + sizeof("./");
+    enum lk_err err;
+
+    if (db == NULL || (db->path = (char *)malloc(len)) == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    /* ":memory:" and "file:..." mean something else to SQLite than to the file system. */
+    (void)snprintf(db->path, len, "%s%s", location[0] == '/' ? "" : "./", location);
+    if ((err = db_prepare(config, db)) != LK_OK) {
+        return err;
+    }
+    *ret = db_take(&db);
+    return LK_OK;
+}
+
+static enum lk_err
+sq_begin(struct store_conn *c)
+{
+    c->broken = false;
+    return sq_exec(c, c->writable ? "BEGIN IMMEDIATE" : "BEGIN");
+}
+
+static void
+sq_rollback(struct store_conn *c)
+{
+    if (sqlite3_get_autocommit(c->db) == 0) {
+        (void)!sq_exec(c, "ROLLBACK"); /* even when it reports an error, the transaction is over */
+    }
+}
+
+static enum lk_err
+sq_commit(struct store_conn *c)
+{
+    enum lk_err err = sq_exec(c, "COMMIT");
+
+    if (err != LK_OK) {
+        sq_rollback(c);
+    }
+    return err;
+}
+
+static enum lk_err
+sq_job_begin(struct store_conn *c)
+{
+    c->broken = false;
+    return sq_exec(c, "SAVEPOINT job");
+}
+
+static enum lk_err
+sq_job_keep(struct store_conn *c)
+{
+    return c->broken ? LK_ERR_STORE : sq_exec(c, "RELEASE job");
+}
+
+static enum lk_err
+sq_job_undo(struct store_conn *c)
+{
+    /* Some errors (a full disk, a failed write) end the transaction around the savepoint. */
+    if (sqlite3_get_autocommit(c->db) != 0 || sq_exec(c, "ROLLBACK TO job") != LK_OK ||
+        sq_exec(c, "RELEASE job") != LK_OK) {
+        return LK_ERR_CANCELLED;
+    }
+    return LK_OK;
+}
+
+static void
+sq_maintain(struct store_conn *c, bool idle)
+{
+    int left = 0, copied = 0;
+
+    if (c->wal_pages < (idle ? CHECKPOINT_IDLE : CHECKPOINT_BUSY)) {
+        return;
+    }
+    /* Passive: waits for nobody. What readers keep it from doing is done another time. */
+    (void)sqlite3_wal_checkpoint_v2(c->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &left, &copied);
+    c->wal_pages = left - copied;
+}
+
+const struct store_ops store_sqlite = {
+    .scheme = "sqlite:",
+    .open = sq_open,
+    .close = db_close,
+    .conn_open = conn_open,
+    .conn_close = conn_close,
+    .begin = sq_begin,
+    .commit = sq_commit,
+    .rollback = sq_rollback,
+    .job_begin = sq_job_begin,
+    .job_keep = sq_job_keep,
+    .job_undo = sq_job_undo,
+    .maintain = sq_maintain,
+    .scope_insert = sq_scope_insert,
+    .scope_get = sq_scope_get,
+    .scope_each = sq_scope_each,
+    .enrollment_insert = sq_enrollment_insert,
+    .enrollment_replace = sq_enrollment_replace,
+    .enrollment_delete = sq_enrollment_delete,
+    .enrollment_get = sq_enrollment_get,
+    .enrollment_by_ek = sq_enrollment_by_ek,
+    .enrollment_page = sq_enrollment_page,
+    .enrollment_count = sq_enrollment_count,
+    .import_begin = sq_import_begin,
+    .import_stage = sq_import_stage,
+    .import_finish = sq_import_finish,
+    .import_drop = sq_import_drop,
+    .import_abandoned = sq_import_abandoned,
+    .registration_get = sq_registration_get,
+    .registration_put = sq_registration_put,
+    .registration_page = sq_registration_page,
+    .hub_put = sq_hub_put,
+    .hub_get = sq_hub_get,
+    .hub_delete = sq_hub_delete,
+    .hub_each = sq_hub_each,
+    .identity_get = sq_identity_get,
+    .identity_insert = sq_identity_insert,
+    .identity_update = sq_identity_update,
+    .identity_delete = sq_identity_delete,
+    .identity_page = sq_identity_page,
+    .audit_head = sq_audit_head,
+    .audit_insert = sq_audit_insert,
+    .audit_page = sq_audit_page,
+};

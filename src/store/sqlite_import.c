@@ -1,0 +1,195 @@
+/* Imports: rows are staged under an import that is not finished, then live all at once. */
+#include "store/sqlite_int.h"
+
+#include <string.h>
+
+#define STATE_STAGING 0
+#define STATE_FINISHED 1
+#define STATE_DROPPING 2
+
+enum lk_err
+sq_import_begin(struct lk_txn *tx, const char *scope, const char *source, int64_t *ret)
+{
+    static const char sql[] =
+        "INSERT INTO import (scope, source, state, row_count, begun_ms, touched_ms)"
+        " VALUES (?1, substr(?2, 1, 256), 0, 0, ?3, ?3)";
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_text(q, 1, scope);
+    sq_bind_text(q, 2, source);
+    sq_bind_int(q, 3, tx->now_ms);
+    if ((err = sq_run(q)) != LK_OK) {
+        return err;
+    }
+    *ret = sqlite3_last_insert_rowid(tx->conn->db);
+    return LK_OK;
+}
+
+struct import_row {
+    char scope[LK_ID_SCOPE_MAX + 1];
+    int64_t state, row_count;
+};
+
+static enum lk_err
+import_get(struct lk_txn *tx, int64_t import_id, struct import_row *ret)
+{
+    static const char sql[] = "SELECT scope, state, row_count FROM import WHERE id = ?1";
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_int(q, 1, import_id);
+    if ((err = sq_step(q)) != LK_OK) {
+        return err;
+    }
+    sq_text(q, 0, ret->scope, sizeof(ret->scope));
+    ret->state = sq_int(q, 1);
+    ret->row_count = sq_int(q, 2);
+    return q->err;
+}
+
+static enum lk_err
+import_set(struct lk_txn *tx, int64_t import_id, int64_t state, int64_t row_count)
+{
+    static const char sql[] =
+        "UPDATE import SET state = ?2, row_count = ?3, touched_ms = ?4 WHERE id = ?1";
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_int(q, 1, import_id);
+    sq_bind_int(q, 2, state);
+    sq_bind_int(q, 3, row_count);
+    sq_bind_int(q, 4, tx->now_ms);
+    return sq_run(q);
+}
+
+enum lk_err
+sq_import_stage(struct lk_txn *tx, const struct store_key *key, const struct lk_enrollment *e,
+                struct lk_conflict *conflict)
+{
+    struct import_row import;
+    enum lk_err err;
+
+    if ((err = import_get(tx, e->import_id, &import)) != LK_OK) {
+        return err;
+    }
+    if (import.state != STATE_STAGING || strcmp(import.scope, e->scope) != 0) {
+        return LK_ERR_NOT_FOUND;
+    }
+    if ((err = sq_enrollment_insert(tx, key, e, conflict)) != LK_OK) {
+        return err;
+    }
+    return import_set(tx, e->import_id, STATE_STAGING, import.row_count + 1);
+}
+
+enum lk_err
+sq_import_finish(struct lk_txn *tx, int64_t import_id, int64_t *ret_rows)
+{
+    struct import_row import;
+    enum lk_err err;
+
+    if ((err = import_get(tx, import_id, &import)) != LK_OK) {
+        return err;
+    }
+    if (import.state != STATE_STAGING) {
+        return LK_ERR_NOT_FOUND;
+    }
+    if ((err = import_set(tx, import_id, STATE_FINISHED, import.row_count)) == LK_OK) {
+        *ret_rows = import.row_count;
+    }
+    return err;
+}
+
+/* Remove one staged row; LK_ERR_NOT_FOUND when none is left. */
+static enum lk_err
+drop_one(struct lk_txn *tx, int64_t import_id)
+{
+    static const char sql[] = "SELECT nr, scope, eks FROM enrollment"
+                              " WHERE import_id = ?1 AND import_id <> 0 LIMIT 1";
+    LK_AUTO_BUF struct lk_buf eks = LK_BUF_INIT;
+    LK_AUTO(sq) struct sq *q = NULL;
+    char scope[LK_ID_SCOPE_MAX + 1];
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_int(q, 1, import_id);
+    if ((err = sq_step(q)) != LK_OK) {
+        return err;
+    }
+    sq_text(q, 1, scope, sizeof(scope));
+    sq_buf(q, 2, &eks);
+    return q->err != LK_OK ? q->err : sq_enrollment_remove(tx, sq_int(q, 0), scope, &eks);
+}
+
+static enum lk_err
+import_delete(struct lk_txn *tx, int64_t import_id)
+{
+    static const char sql[] = "DELETE FROM import WHERE id = ?1";
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_int(q, 1, import_id);
+    return sq_run(q);
+}
+
+enum lk_err
+sq_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret_left)
+{
+    struct import_row import;
+    size_t dropped = 0;
+    enum lk_err err = import_get(tx, import_id, &import);
+
+    if (err == LK_ERR_NOT_FOUND) {
+        *ret_left = false;
+        return LK_OK;
+    }
+    if (err != LK_OK || import.state == STATE_FINISHED) {
+        return err != LK_OK ? err : LK_ERR_PRECONDITION;
+    }
+    while (dropped < limit && (err = drop_one(tx, import_id)) == LK_OK) {
+        dropped++;
+    }
+    if (err == LK_ERR_NOT_FOUND) {
+        if ((err = import_delete(tx, import_id)) == LK_OK) {
+            *ret_left = false;
+        }
+        return err;
+    }
+    if (err == LK_OK && (err = import_set(tx, import_id, STATE_DROPPING,
+                                          import.row_count - (int64_t)dropped)) == LK_OK) {
+        *ret_left = true;
+    }
+    return err;
+}
+
+enum lk_err
+sq_import_abandoned(struct lk_txn *tx, int64_t older_than_ms, int64_t *ret_import_id)
+{
+    static const char sql[] =
+        "SELECT id FROM import WHERE state <> 1 AND touched_ms < ?1 ORDER BY id LIMIT 1";
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_int(q, 1, older_than_ms);
+    if ((err = sq_step(q)) == LK_OK) {
+        *ret_import_id = sq_int(q, 0);
+    }
+    return err;
+}

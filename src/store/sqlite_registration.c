@@ -1,0 +1,163 @@
+/* Registrations. Unsigned 64-bit numbers are kept in SQLite's signed ones, bit for bit. */
+#include "store/sqlite_int.h"
+
+#define REGISTRATION_COLUMNS                                                                       \
+    "scope, id, generation, status, substatus, operation_id, hub, device_id, ek_id, srk_pub, "     \
+    "srk_name, auth_key, token_hash, nonce_key_id, nonce_epoch, nonce_generation, attested_ms, "   \
+    "created_ms, updated_ms, error_code, error_message, etag, payload"
+
+/* r is zeroed. */
+static enum lk_err
+registration_read(struct sq *q, struct lk_registration *r)
+{
+    sq_text(q, 0, r->scope, sizeof(r->scope));
+    sq_text(q, 1, r->id, sizeof(r->id));
+    r->generation = (uint64_t)sq_int(q, 2);
+    r->status = (enum lk_reg_status)sq_int(q, 3);
+    r->substatus = (int)sq_int(q, 4);
+    sq_text(q, 5, r->operation_id, sizeof(r->operation_id));
+    sq_text(q, 6, r->hub, sizeof(r->hub));
+    sq_text(q, 7, r->device_id, sizeof(r->device_id));
+    sq_blob_exact(q, 8, r->ek_id, sizeof(r->ek_id));
+    sq_blob(q, 9, r->srk_pub, sizeof(r->srk_pub), &r->srk_pub_len);
+    sq_blob(q, 10, r->srk_name, sizeof(r->srk_name), &r->srk_name_len);
+    sq_blob(q, 11, r->auth_key, sizeof(r->auth_key), &r->auth_key_len);
+    sq_blob_exact(q, 12, r->token_hash, sizeof(r->token_hash));
+    r->nonce_key_id = (uint64_t)sq_int(q, 13);
+    r->nonce_epoch = (uint64_t)sq_int(q, 14);
+    r->nonce_generation = (uint64_t)sq_int(q, 15);
+    r->attested_ms = sq_int(q, 16);
+    r->created_ms = sq_int(q, 17);
+    r->updated_ms = sq_int(q, 18);
+    r->error_code = (int32_t)sq_int(q, 19);
+    sq_text(q, 20, r->error_message, sizeof(r->error_message));
+    sq_text(q, 21, r->etag, sizeof(r->etag));
+    sq_buf(q, 22, &r->payload);
+    return q->err;
+}
+
+enum lk_err
+sq_registration_get(struct lk_txn *tx, const char *scope, const struct store_key *key,
+                    struct lk_registration *ret)
+{
+    static const char sql[] = "SELECT " REGISTRATION_COLUMNS " FROM registration"
+                              " WHERE scope = ?1 AND lower_id = ?2";
+    LK_AUTO(sq) struct sq *q = NULL;
+    struct lk_registration r = {0};
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_text(q, 1, scope);
+    sq_bind_text(q, 2, key->text);
+    if ((err = sq_step(q)) != LK_OK) {
+        return err;
+    }
+    if ((err = registration_read(q, &r)) != LK_OK) {
+        lk_registration_fini(&r);
+        return err;
+    }
+    lk_registration_fini(ret);
+    *ret = r;
+    return LK_OK;
+}
+
+/* Parameters 1 to 25, for both statements below. */
+static void
+registration_bind(struct sq *q, const struct store_key *key, const struct lk_registration *r,
+                  uint64_t expected_generation)
+{
+    sq_bind_text(q, 1, r->scope);
+    sq_bind_text(q, 2, key->text);
+    sq_bind_int(q, 3, (int64_t)expected_generation);
+    sq_bind_text(q, 4, r->id);
+    sq_bind_int(q, 5, (int64_t)r->generation);
+    sq_bind_int(q, 6, r->status);
+    sq_bind_int(q, 7, r->substatus);
+    sq_bind_text(q, 8, r->operation_id);
+    sq_bind_text(q, 9, r->hub);
+    sq_bind_text(q, 10, r->device_id);
+    sq_bind_blob(q, 11, r->ek_id, sizeof(r->ek_id));
+    sq_bind_blob(q, 12, r->srk_pub, r->srk_pub_len);
+    sq_bind_blob(q, 13, r->srk_name, r->srk_name_len);
+    sq_bind_blob(q, 14, r->auth_key, r->auth_key_len);
+    sq_bind_blob(q, 15, r->token_hash, sizeof(r->token_hash));
+    sq_bind_int(q, 16, (int64_t)r->nonce_key_id);
+    sq_bind_int(q, 17, (int64_t)r->nonce_epoch);
+    sq_bind_int(q, 18, (int64_t)r->nonce_generation);
+    sq_bind_int(q, 19, r->attested_ms);
+    sq_bind_int(q, 20, r->created_ms);
+    sq_bind_int(q, 21, r->updated_ms);
+    sq_bind_int(q, 22, r->error_code);
+    sq_bind_text(q, 23, r->error_message);
+    sq_bind_text(q, 24, r->etag);
+    sq_bind_blob(q, 25, r->payload.data, r->payload.len);
+}
+
+#define REGISTRATION_SET                                                                           \
+    " SET id = ?4, generation = ?5, status = ?6, substatus = ?7, operation_id = ?8, hub = ?9,"     \
+    " device_id = ?10, ek_id = ?11, srk_pub = ?12, srk_name = ?13, auth_key = ?14,"                \
+    " token_hash = ?15, nonce_key_id = ?16, nonce_epoch = ?17, nonce_generation = ?18,"            \
+    " attested_ms = ?19, created_ms = ?20, updated_ms = ?21, error_code = ?22,"                    \
+    " error_message = ?23, etag = ?24, payload = ?25"
+
+enum lk_err
+sq_registration_put(struct lk_txn *tx, const struct store_key *key, const struct lk_registration *r,
+                    uint64_t expected_generation)
+{
+    static const char update[] = "UPDATE registration" REGISTRATION_SET
+                                 " WHERE scope = ?1 AND lower_id = ?2 AND generation = ?3";
+    static const char upsert[] =
+        "INSERT INTO registration (scope, lower_id, id, generation, status, substatus,"
+        " operation_id, hub, device_id, ek_id, srk_pub, srk_name, auth_key, token_hash,"
+        " nonce_key_id, nonce_epoch, nonce_generation, attested_ms, created_ms, updated_ms,"
+        " error_code, error_message, etag, payload)"
+        " VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
+        " ?19, ?20, ?21, ?22, ?23, ?24, ?25)"
+        " ON CONFLICT (scope, lower_id) DO UPDATE" REGISTRATION_SET " WHERE generation = ?3";
+    LK_AUTO(sq) struct sq *q = NULL;
+    int rows;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, expected_generation > 0 ? update : upsert, &q)) != LK_OK) {
+        return err;
+    }
+    registration_bind(q, key, r, expected_generation);
+    if ((err = sq_change(q, &rows)) != LK_OK) {
+        return err;
+    }
+    return rows == 1 ? LK_OK : LK_ERR_PRECONDITION;
+}
+
+enum lk_err
+sq_registration_page(struct lk_txn *tx, const char *scope, const struct store_key *after,
+                     size_t limit, enum lk_err (*each)(void *, const struct lk_registration *),
+                     void *ctx)
+{
+    static const char sql[] = "SELECT " REGISTRATION_COLUMNS " FROM registration"
+                              " WHERE scope = ?1 AND lower_id > ?2 AND status <> 0"
+                              " ORDER BY lower_id LIMIT ?3";
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_text(q, 1, scope);
+    sq_bind_text(q, 2, after->text);
+    sq_bind_int(q, 3, (int64_t)limit);
+    while ((err = sq_step(q)) == LK_OK) {
+        struct lk_registration r = {0};
+
+        err = registration_read(q, &r);
+        if (err == LK_OK) {
+            err = each(ctx, &r);
+        }
+        lk_registration_fini(&r);
+        if (err != LK_OK) {
+            return err;
+        }
+    }
+    return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+}

@@ -1,0 +1,173 @@
+/*
+ * What the files of the store share: the front (store.c, writer.c, txn.c, audit.c) and what a
+ * backend gives it. A backend is a struct store_ops; the contract suite in tests/unit/store runs
+ * over each. The front checks arguments, makes keys and etags, and keeps the audit chain; a backend
+ * moves rows.
+ */
+#ifndef LK_STORE_STORE_INT_H
+#define LK_STORE_STORE_INT_H
+
+#include <pthread.h>
+
+#include "store/store.h"
+
+struct store_db;   /* a backend's database */
+struct store_conn; /* one of its connections; used by one thread at a time */
+
+#define STORE_QUEUE_MAX 4096u /* write jobs that wait; one more is LK_ERR_BUSY */
+#define STORE_BATCH_MAX 512u  /* jobs of one commit */
+
+#define STORE_AUDIT_ACTOR_MAX 128u /* bytes that are kept of each text */
+#define STORE_AUDIT_ACTION_MAX 64u
+#define STORE_AUDIT_SUBJECT_MAX 256u
+
+/* The key of an enrollment or registration within its scope: the id in lower case. */
+struct store_key {
+    char text[LK_REGISTRATION_ID_MAX + 1];
+};
+
+struct lk_txn {
+    struct lk_store *store;
+    struct store_conn *conn;
+    int64_t now_ms;
+    bool writable;
+};
+
+/*
+ * Times, etags and keys are set by the front before an insert or put is called. A "get" leaves its
+ * result untouched unless it returns LK_OK.
+ */
+struct store_ops {
+    const char *scheme; /* of the URL, with its colon */
+
+    /* Create where allowed, bring the schema up to date. */
+    enum lk_err (*open)(const struct lk_store_config *config, const char *location,
+                        struct store_db **ret);
+    void (*close)(struct store_db *db);
+    enum lk_err (*conn_open)(struct store_db *db, bool writable, struct store_conn **ret);
+    void (*conn_close)(struct store_conn *c);
+
+    /* A writable connection's begin() takes the write lock: no later statement can be refused. */
+    enum lk_err (*begin)(struct store_conn *c);
+    enum lk_err (*commit)(struct store_conn *c); /* durable; on failure the transaction is gone */
+    void (*rollback)(struct store_conn *c);      /* no transaction: nothing to do */
+    /*
+     * Around one job. job_keep() fails when a statement of the job failed in a way that its run()
+     * must not have overlooked. LK_ERR_CANCELLED from job_begin() or job_undo(): the transaction
+     * was lost whole.
+     */
+    enum lk_err (*job_begin)(struct store_conn *c);
+    enum lk_err (*job_keep)(struct store_conn *c);
+    enum lk_err (*job_undo)(struct store_conn *c);
+    /* Between transactions of the writer; idle: no job is waiting. */
+    void (*maintain)(struct store_conn *c, bool idle);
+
+    enum lk_err (*scope_insert)(struct lk_txn *tx, const struct lk_scope *s);
+    enum lk_err (*scope_get)(struct lk_txn *tx, const char *id, struct lk_scope *ret);
+    enum lk_err (*scope_each)(struct lk_txn *tx,
+                              enum lk_err (*each)(void *, const struct lk_scope *), void *ctx);
+
+    /* A conflict is found before anything is written: a job may go on after LK_ERR_EXISTS. */
+    enum lk_err (*enrollment_insert)(struct lk_txn *tx, const struct store_key *key,
+                                     const struct lk_enrollment *e, struct lk_conflict *conflict);
+    /* Replaces all but created_ms and the import, which are read back into e. */
+    enum lk_err (*enrollment_replace)(struct lk_txn *tx, const struct store_key *key,
+                                      struct lk_enrollment *e, const char *etag,
+                                      struct lk_conflict *conflict);
+    enum lk_err (*enrollment_delete)(struct lk_txn *tx, const char *scope,
+                                     const struct store_key *key, const char *etag);
+    enum lk_err (*enrollment_get)(struct lk_txn *tx, const char *scope, const struct store_key *key,
+                                  struct lk_enrollment *ret);
+    enum lk_err (*enrollment_by_ek)(struct lk_txn *tx, const char *scope,
+                                    const uint8_t ek_id[LK_EK_ID_LEN],
+                                    char ret_id[LK_REGISTRATION_ID_MAX + 1]);
+    enum lk_err (*enrollment_page)(struct lk_txn *tx, const char *scope,
+                                   const struct store_key *after, size_t limit,
+                                   enum lk_err (*each)(void *, const struct lk_enrollment *),
+                                   void *ctx);
+    enum lk_err (*enrollment_count)(struct lk_txn *tx, const char *scope, int64_t *ret);
+
+    enum lk_err (*import_begin)(struct lk_txn *tx, const char *scope, const char *source,
+                                int64_t *ret_import_id);
+    /* As enrollment_insert(); e names its import. LK_ERR_NOT_FOUND unless that is open, in e's
+     * scope. */
+    enum lk_err (*import_stage)(struct lk_txn *tx, const struct store_key *key,
+                                const struct lk_enrollment *e, struct lk_conflict *conflict);
+    enum lk_err (*import_finish)(struct lk_txn *tx, int64_t import_id, int64_t *ret_rows);
+    enum lk_err (*import_drop)(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret_left);
+    enum lk_err (*import_abandoned)(struct lk_txn *tx, int64_t older_than_ms,
+                                    int64_t *ret_import_id);
+
+    enum lk_err (*registration_get)(struct lk_txn *tx, const char *scope,
+                                    const struct store_key *key, struct lk_registration *ret);
+    enum lk_err (*registration_put)(struct lk_txn *tx, const struct store_key *key,
+                                    const struct lk_registration *r, uint64_t expected_generation);
+    enum lk_err (*registration_page)(struct lk_txn *tx, const char *scope,
+                                     const struct store_key *after, size_t limit,
+                                     enum lk_err (*each)(void *, const struct lk_registration *),
+                                     void *ctx);
+
+    enum lk_err (*hub_put)(struct lk_txn *tx, const struct lk_hub *h);
+    enum lk_err (*hub_get)(struct lk_txn *tx, const char *name, struct lk_hub *ret);
+    enum lk_err (*hub_delete)(struct lk_txn *tx, const char *name);
+    enum lk_err (*hub_each)(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_hub *),
+                            void *ctx);
+
+    enum lk_err (*identity_get)(struct lk_txn *tx, const char *hub, const char *device_id,
+                                struct lk_identity *ret);
+    enum lk_err (*identity_insert)(struct lk_txn *tx, const struct lk_identity *id);
+    enum lk_err (*identity_update)(struct lk_txn *tx, const struct lk_identity *id);
+    enum lk_err (*identity_delete)(struct lk_txn *tx, const char *hub, const char *device_id);
+    enum lk_err (*identity_page)(struct lk_txn *tx, const char *hub, const char *after,
+                                 size_t limit,
+                                 enum lk_err (*each)(void *, const struct lk_identity *),
+                                 void *ctx);
+
+    /* The last record's seq and hash, locked until the transaction ends; 0 and zeros when empty. */
+    enum lk_err (*audit_head)(struct lk_txn *tx, struct lk_audit_cursor *ret);
+    enum lk_err (*audit_insert)(struct lk_txn *tx, const struct lk_audit *a);
+    enum lk_err (*audit_page)(struct lk_txn *tx, int64_t after_seq, size_t limit,
+                              enum lk_err (*each)(void *, const struct lk_audit *), void *ctx);
+};
+
+extern const struct store_ops store_sqlite;
+
+struct lk_store {
+    const struct store_ops *ops;
+    struct store_db *db;
+    const struct lk_clock *clock;
+    uint8_t audit_key[LK_AUDIT_KEY_LEN];
+    bool read_only;
+
+    /* The writer: one thread, one connection, one queue. lock guards what is below it. */
+    struct store_conn *writer_conn;
+    pthread_t writer;
+    bool writer_started;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct lk_job *head, **tail;
+    size_t queued;
+    bool stopping;
+};
+
+struct lk_session {
+    struct lk_store *store;
+    struct store_conn *conn; /* for read jobs */
+    int fd;                  /* eventfd: readable while done_head is not NULL */
+    size_t pending;          /* write jobs under way; the session's thread only */
+
+    pthread_mutex_t lock; /* guards what is below it */
+    struct lk_job *done_head, **done_tail;
+    char error[LK_STORE_ERROR_CAP]; /* the latest failure's words, for lk_store_error_text() */
+};
+
+/* writer.c */
+enum lk_err writer_start(struct lk_store *st);
+void writer_stop(struct lk_store *st); /* after what is queued */
+/* Hand a finished job (result is set) back to its session. */
+void session_deliver(struct lk_job *job);
+
+/* store.c: this thread's lk_store_error_text(). */
+void store_error_set(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,230 @@
+/*
+ * The writer: takes all write jobs that wait, runs them in one transaction, each in a savepoint of
+ * its own, commits once, and hands every job back to its session.
+ */
+#include "store/store_int.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/metrics.h"
+
+void
+session_deliver(struct lk_job *job)
+{
+    struct lk_session *s = job->session;
+    const uint64_t one = 1;
+
+    /* The descriptor is written under the lock: once the session's thread has the job, it may close
+     * the session. */
+    (void)pthread_mutex_lock(&s->lock);
+    job->next = NULL;
+    if (job->result == LK_ERR_STORE || job->result == LK_ERR_BUSY) {
+        memcpy(s->error, lk_store_error_text(), sizeof(s->error));
+    }
+    if (s->done_head == NULL) {
+        (void)!write(s->fd, &one, sizeof(one)); /* fails only when it is readable already */
+    }
+    *s->done_tail = job;
+    s->done_tail = &job->next;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void
+lk_store_write(struct lk_session *s, struct lk_job *job)
+{
+    struct lk_store *st = s->store;
+    bool full;
+
+    job->session = s;
+    job->next = NULL;
+    s->pending++;
+    if (st->read_only) {
+        job->result = LK_ERR_ARG;
+        session_deliver(job);
+        return;
+    }
+    (void)pthread_mutex_lock(&st->lock);
+    full = st->queued == STORE_QUEUE_MAX;
+    if (!full) {
+        *st->tail = job;
+        st->tail = &job->next;
+        if (st->queued++ == 0) {
+            (void)pthread_cond_signal(&st->wake);
+        }
+        lk_metric_add(LK_M_STORE_QUEUE, 1);
+    }
+    (void)pthread_mutex_unlock(&st->lock);
+    if (full) {
+        store_error_set("%u write jobs are waiting already", STORE_QUEUE_MAX);
+        job->result = LK_ERR_BUSY;
+        session_deliver(job);
+    }
+}
+
+/* Wait for jobs and take at most STORE_BATCH_MAX of them; 0 when it is time to stop. */
+static size_t
+batch_take(struct lk_store *st, struct lk_job **batch)
+{
+    size_t count = 0;
+
+    (void)pthread_mutex_lock(&st->lock);
+    while (st->head == NULL && !st->stopping) {
+        (void)pthread_cond_wait(&st->wake, &st->lock);
+    }
+    while (st->head != NULL && count < STORE_BATCH_MAX) {
+        batch[count++] = st->head;
+        st->head = st->head->next;
+    }
+    if (st->head == NULL) {
+        st->tail = &st->head;
+    }
+    st->queued -= count;
+    (void)pthread_mutex_unlock(&st->lock);
+    lk_metric_add(LK_M_STORE_QUEUE, -(int64_t)count);
+    return count;
+}
+
+/* Run one job in a savepoint. LK_ERR_CANCELLED: the transaction around it is gone. */
+static enum lk_err
+job_run(struct lk_txn *tx, struct lk_job *job)
+{
+    const struct store_ops *ops = tx->store->ops;
+    enum lk_err err = ops->job_begin(tx->conn);
+
+    if (err != LK_OK) {
+        job->result = err;
+        return LK_ERR_CANCELLED;
+    }
+    job->result = job->run(tx, job->arg);
+    if (job->result == LK_OK) {
+        job->result = ops->job_keep(tx->conn);
+    }
+    return job->result == LK_OK ? LK_OK : ops->job_undo(tx->conn);
+}
+
+static uint64_t
+mono_us(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail for this clock */
+    return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+static enum lk_err
+batch_commit(struct lk_store *st, struct lk_job **batch, size_t count)
+{
+    uint64_t start_us = mono_us();
+    int64_t kept = 0;
+    enum lk_err err;
+
+    for (size_t i = 0; i < count; i++) {
+        kept += batch[i]->result == LK_OK ? 1 : 0;
+    }
+    if (kept == 0) {
+        st->ops->rollback(st->writer_conn);
+        return LK_OK;
+    }
+    if ((err = st->ops->commit(st->writer_conn)) != LK_OK) {
+        return err;
+    }
+    lk_histogram_observe_us(LK_H_COMMIT_US, mono_us() - start_us);
+    lk_metric_add(LK_M_STORE_COMMITS, 1);
+    lk_metric_add(LK_M_STORE_JOBS, kept);
+    return LK_OK;
+}
+
+static void
+batch_fail(struct lk_job **batch, size_t count, enum lk_err err)
+{
+    for (size_t i = 0; i < count; i++) {
+        batch[i]->result = err;
+    }
+}
+
+/*
+ * All jobs in one transaction, results set. LK_ERR_CANCELLED: one of them, or another process, cost
+ * the others their transaction, so each should be tried alone.
+ */
+static enum lk_err
+batch_try(struct lk_store *st, struct lk_job **batch, size_t count)
+{
+    struct lk_txn tx = {st, st->writer_conn, lk_clock_unix_ms(st->clock), true};
+    enum lk_err err = st->ops->begin(st->writer_conn);
+
+    if (err != LK_OK) {
+        batch_fail(batch, count, err);
+        return err;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if ((err = job_run(&tx, batch[i])) != LK_OK) {
+            st->ops->rollback(st->writer_conn);
+            return LK_ERR_CANCELLED;
+        }
+    }
+    if ((err = batch_commit(st, batch, count)) != LK_OK) {
+        /* A job that failed by itself may have failed because of a batch-mate's work. */
+        batch_fail(batch, count, err);
+    }
+    return err == LK_ERR_BUSY ? LK_ERR_CANCELLED : err;
+}
+
+static void
+batch_run(struct lk_store *st, struct lk_job **batch, size_t count)
+{
+    if (batch_try(st, batch, count) != LK_ERR_CANCELLED) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        (void)batch_try(st, &batch[i], 1); /* the job's result says it all */
+    }
+}
+
+static void *
+writer_main(void *arg)
+{
+    struct lk_store *st = (struct lk_store *)arg;
+    struct lk_job *batch[STORE_BATCH_MAX];
+    size_t count;
+    bool idle;
+
+    while ((count = batch_take(st, batch)) > 0) {
+        batch_run(st, batch, count);
+        for (size_t i = 0; i < count; i++) {
+            session_deliver(batch[i]);
+        }
+        (void)pthread_mutex_lock(&st->lock);
+        idle = st->head == NULL;
+        (void)pthread_mutex_unlock(&st->lock);
+        st->ops->maintain(st->writer_conn, idle);
+    }
+    return NULL;
+}
+
+enum lk_err
+writer_start(struct lk_store *st)
+{
+    int rc = pthread_create(&st->writer, NULL, writer_main, st);
+
+    if (rc != 0) {
+        store_error_set("writer thread: %s", strerror(rc));
+        return LK_ERR_NOMEM;
+    }
+    st->writer_started = true;
+    return LK_OK;
+}
+
+void
+writer_stop(struct lk_store *st)
+{
+    if (!st->writer_started) {
+        return;
+    }
+    (void)pthread_mutex_lock(&st->lock);
+    st->stopping = true;
+    (void)pthread_cond_signal(&st->wake);
+    (void)pthread_mutex_unlock(&st->lock);
+    (void)pthread_join(st->writer, NULL);
+}
