@@ -1,0 +1,413 @@
+#include "fixture.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- The store --------------------------------------------------------------------------------
+ */
+
+static int64_t
+fixture_now(void *ctx)
+{
+    return ((struct fixture *)ctx)->now_ms;
+}
+
+static void
+fixture_open(struct fixture *f)
+{
+    char error[LK_STORE_ERROR_CAP] = "";
+
+    if (lk_store_open(&f->config, error, &f->st) != LK_OK) {
+        fail_msg("%s", error);
+    }
+    assert_int_equal(lk_session_open(f->st, &f->s), LK_OK);
+}
+
+static void
+fixture_close(struct fixture *f)
+{
+    lk_session_close(f->s);
+    lk_store_close(f->st);
+    f->s = NULL;
+    f->st = NULL;
+}
+
+void
+fixture_reopen(struct fixture *f)
+{
+    fixture_close(f);
+    fixture_open(f);
+}
+
+int
+fixture_setup(void **state)
+{
+    struct fixture *f = (struct fixture *)calloc(1, sizeof(*f));
+
+    assert_non_null(f);
+    f->now_ms = 1700000000000;
+    f->clock = (struct lk_clock){fixture_now, fixture_now, f};
+    (void)snprintf(f->dir, sizeof(f->dir), "/tmp/lk-store-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    (void)snprintf(f->url, sizeof(f->url), "sqlite:%s/store.db", f->dir);
+    f->config.url = f->url;
+    f->config.clock = &f->clock;
+    f->config.create = true;
+    memset(f->config.audit_key, 0x5a, sizeof(f->config.audit_key));
+    fixture_open(f);
+    assert_int_equal(do_scope_add(f, SCOPE), LK_OK);
+    *state = f;
+    return 0;
+}
+
+static void
+folder_remove(const char *path)
+{
+    DIR *dir = opendir(path);
+    char name[sizeof(((struct dirent *)NULL)->d_name) + 128];
+
+    assert_non_null(dir);
+    for (struct dirent *d = readdir(dir); d != NULL; d = readdir(dir)) {
+        if (d->d_name[0] != '.') {
+            (void)snprintf(name, sizeof(name), "%s/%s", path, d->d_name);
+            assert_int_equal(unlink(name), 0);
+        }
+    }
+    (void)closedir(dir);
+    assert_int_equal(rmdir(path), 0);
+}
+
+int
+fixture_teardown(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+
+    fixture_close(f);
+    folder_remove(f->dir);
+    free(f);
+    return 0;
+}
+
+enum lk_err
+in_write(struct fixture *f, enum lk_err (*run)(struct lk_txn *, void *), void *arg)
+{
+    return lk_store_write_wait(f->s, run, arg);
+}
+
+enum lk_err
+in_read(struct fixture *f, enum lk_err (*run)(struct lk_txn *, void *), void *arg)
+{
+    return lk_store_read_wait(f->s, run, arg);
+}
+
+/* ---- Calls ------------------------------------------------------------------------------------
+ */
+
+void
+enrollment_make(struct lk_enrollment *e, const char *id, uint8_t ek)
+{
+    lk_enrollment_init(e);
+    assert_int_equal(lk_strcpy(e->scope, sizeof(e->scope), SCOPE), LK_OK);
+    assert_int_equal(lk_strcpy(e->id, sizeof(e->id), id), LK_OK);
+    if (ek != 0) {
+        memset(e->eks[0].id, ek, LK_EK_ID_LEN);
+        memset(e->eks[0].pub, ek + 1, 316);
+        e->eks[0].pub_len = 316;
+        e->eks_count = 1;
+    }
+}
+
+/* The arguments of one call; each uses what it needs. */
+struct call {
+    struct lk_enrollment *e;
+    struct lk_registration *r;
+    struct lk_conflict *conflict;
+    const char *id, *text;
+    char *buf;
+    size_t cap, limit;
+    uint8_t ek[LK_EK_ID_LEN];
+    int64_t number, line, *ret;
+    uint64_t expected;
+    bool *left;
+    struct lk_audit_cursor *cursor;
+};
+
+static enum lk_err
+run_scope_add(struct lk_txn *tx, void *arg)
+{
+    return lk_txn_scope_add(tx, ((struct call *)arg)->id);
+}
+
+enum lk_err
+do_scope_add(struct fixture *f, const char *id)
+{
+    return in_write(f, run_scope_add, &(struct call){.id = id});
+}
+
+static enum lk_err
+run_create(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_enrollment_create(tx, c->e, c->conflict);
+}
+
+enum lk_err
+do_create(struct fixture *f, struct lk_enrollment *e, struct lk_conflict *conflict)
+{
+    return in_write(f, run_create, &(struct call){.e = e, .conflict = conflict});
+}
+
+static enum lk_err
+run_replace(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_enrollment_replace(tx, c->e, c->text, c->conflict);
+}
+
+enum lk_err
+do_replace(struct fixture *f, struct lk_enrollment *e, const char *etag,
+           struct lk_conflict *conflict)
+{
+    return in_write(f, run_replace, &(struct call){.e = e, .text = etag, .conflict = conflict});
+}
+
+static enum lk_err
+run_delete(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_enrollment_delete(tx, SCOPE, c->id, c->text);
+}
+
+enum lk_err
+do_delete(struct fixture *f, const char *id, const char *etag)
+{
+    return in_write(f, run_delete, &(struct call){.id = id, .text = etag});
+}
+
+static enum lk_err
+run_get(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_enrollment_get(tx, SCOPE, c->id, c->e);
+}
+
+enum lk_err
+do_get(struct fixture *f, const char *id, struct lk_enrollment *ret)
+{
+    return in_read(f, run_get, &(struct call){.id = id, .e = ret});
+}
+
+static enum lk_err
+run_by_ek(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_enrollment_by_ek(tx, SCOPE, c->ek, c->buf);
+}
+
+enum lk_err
+do_by_ek(struct fixture *f, uint8_t ek, char ret_id[LK_REGISTRATION_ID_MAX + 1])
+{
+    struct call c = {.buf = ret_id};
+
+    memset(c.ek, ek, sizeof(c.ek));
+    return in_read(f, run_by_ek, &c);
+}
+
+static enum lk_err
+run_count(struct lk_txn *tx, void *arg)
+{
+    return lk_txn_enrollment_count(tx, SCOPE, ((struct call *)arg)->ret);
+}
+
+int64_t
+do_count(struct fixture *f)
+{
+    int64_t count = -1;
+
+    assert_int_equal(in_read(f, run_count, &(struct call){.ret = &count}), LK_OK);
+    return count;
+}
+
+static enum lk_err
+page_add(void *ctx, const struct lk_enrollment *e)
+{
+    struct call *c = (struct call *)ctx;
+    size_t len = strlen(c->buf);
+
+    (void)snprintf(c->buf + len, c->cap - len, "%s%s", len > 0 ? " " : "", e->id);
+    return LK_OK;
+}
+
+static enum lk_err
+run_page(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_enrollment_page(tx, SCOPE, c->id, c->limit, page_add, c);
+}
+
+void
+do_page(struct fixture *f, const char *after, size_t limit, char *ret, size_t cap)
+{
+    struct call c = {.id = after, .limit = limit, .buf = ret, .cap = cap};
+
+    ret[0] = '\0';
+    assert_int_equal(in_read(f, run_page, &c), LK_OK);
+}
+
+static enum lk_err
+run_import_begin(struct lk_txn *tx, void *arg)
+{
+    return lk_txn_import_begin(tx, SCOPE, "list.csv", ((struct call *)arg)->ret);
+}
+
+enum lk_err
+do_import_begin(struct fixture *f, int64_t *ret)
+{
+    return in_write(f, run_import_begin, &(struct call){.ret = ret});
+}
+
+static enum lk_err
+run_stage(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_import_stage(tx, c->number, c->line, c->e, c->conflict);
+}
+
+enum lk_err
+do_stage(struct fixture *f, int64_t import_id, int64_t line, struct lk_enrollment *e,
+         struct lk_conflict *conflict)
+{
+    struct call c = {.number = import_id, .line = line, .e = e, .conflict = conflict};
+
+    return in_write(f, run_stage, &c);
+}
+
+static enum lk_err
+run_finish(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_import_finish(tx, c->number, c->ret);
+}
+
+enum lk_err
+do_finish(struct fixture *f, int64_t import_id, int64_t *ret_rows)
+{
+    return in_write(f, run_finish, &(struct call){.number = import_id, .ret = ret_rows});
+}
+
+static enum lk_err
+run_drop(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_import_drop(tx, c->number, c->limit, c->left);
+}
+
+enum lk_err
+do_drop(struct fixture *f, int64_t import_id, size_t limit, bool *ret_left)
+{
+    struct call c = {.number = import_id, .limit = limit, .left = ret_left};
+
+    return in_write(f, run_drop, &c);
+}
+
+static enum lk_err
+run_abandoned(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_import_abandoned(tx, c->number, c->ret);
+}
+
+enum lk_err
+do_abandoned(struct fixture *f, int64_t older_than_ms, int64_t *ret)
+{
+    return in_read(f, run_abandoned, &(struct call){.number = older_than_ms, .ret = ret});
+}
+
+static enum lk_err
+run_reg_get(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_registration_get(tx, SCOPE, c->id, c->r);
+}
+
+enum lk_err
+do_reg_get(struct fixture *f, const char *id, struct lk_registration *ret)
+{
+    return in_read(f, run_reg_get, &(struct call){.id = id, .r = ret});
+}
+
+static enum lk_err
+run_reg_put(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_registration_put(tx, c->r, c->expected);
+}
+
+enum lk_err
+do_reg_put(struct fixture *f, struct lk_registration *r, uint64_t expected)
+{
+    return in_write(f, run_reg_put, &(struct call){.r = r, .expected = expected});
+}
+
+static enum lk_err
+run_reg_delete(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_registration_delete(tx, SCOPE, c->id, c->text);
+}
+
+enum lk_err
+do_reg_delete(struct fixture *f, const char *id, const char *etag)
+{
+    return in_write(f, run_reg_delete, &(struct call){.id = id, .text = etag});
+}
+
+static enum lk_err
+run_audit(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_audit_append(tx, "cli:root", "enrollment.create", SCOPE, c->id, c->text);
+}
+
+enum lk_err
+do_audit(struct fixture *f, const char *subject, const char *detail)
+{
+    return in_write(f, run_audit, &(struct call){.id = subject, .text = detail});
+}
+
+static enum lk_err
+run_verify(struct lk_txn *tx, void *arg)
+{
+    struct call *c = (struct call *)arg;
+
+    return lk_txn_audit_verify(tx, c->cursor, 3, c->left);
+}
+
+enum lk_err
+do_verify(struct fixture *f, struct lk_audit_cursor *cursor)
+{
+    bool more = true;
+    struct call c = {.cursor = cursor, .left = &more};
+    enum lk_err err = LK_OK;
+
+    while (err == LK_OK && more) {
+        err = in_read(f, run_verify, &c);
+    }
+    return err;
+}

@@ -1,0 +1,70 @@
+/*
+ * What the tests of the store share: a fresh store for each case, and every call of the contract as
+ * a function that waits for its own job.
+ */
+#ifndef LK_TESTS_STORE_FIXTURE_H
+#define LK_TESTS_STORE_FIXTURE_H
+
+/* cmocka.h wants these first. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "store/store.h"
+
+#define SCOPE "0ne00000001"
+
+struct fixture {
+    char dir[64];  /* of a file store; removed with the fixture */
+    char url[128]; /* of the store */
+    struct lk_store_config config;
+    struct lk_store *st;
+    struct lk_session *s;
+    int64_t now_ms; /* what the store's clock says */
+    struct lk_clock clock;
+};
+
+/* cmocka set-up and tear-down: an open store with SCOPE in it. */
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+/* Close and open again, as after a restart. */
+void fixture_reopen(struct fixture *f);
+
+/* An enrollment of SCOPE with one EK, whose identity is 32 times the byte ek; 0: no EK. */
+void enrollment_make(struct lk_enrollment *e, const char *id, uint8_t ek);
+
+/* Each in one job of its own. */
+enum lk_err do_scope_add(struct fixture *f, const char *id);
+enum lk_err do_create(struct fixture *f, struct lk_enrollment *e, struct lk_conflict *conflict);
+enum lk_err do_replace(struct fixture *f, struct lk_enrollment *e, const char *etag,
+                       struct lk_conflict *conflict);
+enum lk_err do_delete(struct fixture *f, const char *id, const char *etag);
+enum lk_err do_get(struct fixture *f, const char *id, struct lk_enrollment *ret);
+enum lk_err do_by_ek(struct fixture *f, uint8_t ek, char ret_id[LK_REGISTRATION_ID_MAX + 1]);
+int64_t do_count(struct fixture *f);
+/* The ids of a page, separated by spaces. */
+void do_page(struct fixture *f, const char *after, size_t limit, char *ret, size_t cap);
+
+enum lk_err do_import_begin(struct fixture *f, int64_t *ret);
+enum lk_err do_stage(struct fixture *f, int64_t import_id, int64_t line, struct lk_enrollment *e,
+                     struct lk_conflict *conflict);
+enum lk_err do_finish(struct fixture *f, int64_t import_id, int64_t *ret_rows);
+enum lk_err do_drop(struct fixture *f, int64_t import_id, size_t limit, bool *ret_left);
+enum lk_err do_abandoned(struct fixture *f, int64_t older_than_ms, int64_t *ret);
+
+enum lk_err do_reg_get(struct fixture *f, const char *id, struct lk_registration *ret);
+enum lk_err do_reg_put(struct fixture *f, struct lk_registration *r, uint64_t expected);
+enum lk_err do_reg_delete(struct fixture *f, const char *id, const char *etag);
+
+enum lk_err do_audit(struct fixture *f, const char *subject, const char *detail);
+/* The whole chain in pages of 3 records. */
+enum lk_err do_verify(struct fixture *f, struct lk_audit_cursor *cursor);
+
+/* Any other call. */
+enum lk_err in_write(struct fixture *f, enum lk_err (*run)(struct lk_txn *, void *), void *arg);
+enum lk_err in_read(struct fixture *f, enum lk_err (*run)(struct lk_txn *, void *), void *arg);
+
+#endif
