@@ -124,12 +124,11 @@ identity_evict(struct lk_tpm *tpm, const struct tpm_obj *session)
     if (!is_identity_key(&pub)) {
         return LK_ERR_EXISTS;
     }
-    err = TPM_CALL(tpm, Esys_EvictControl(tpm->esys, ESYS_TR_RH_OWNER, old.tr, session->tr,
-                                          ESYS_TR_NONE, ESYS_TR_NONE, tpm->identity_handle, &none));
-    if (err == LK_OK) {
-        old.tr = ESYS_TR_NONE; /* ESYS has dropped its note of it together with the object */
-    }
-    return err;
+    /* ESYS 3.2 keeps its note of the object, and would take the next key at this handle for the old
+     * one: the guard closes it. */
+    return TPM_CALL(tpm,
+                    Esys_EvictControl(tpm->esys, ESYS_TR_RH_OWNER, old.tr, session->tr,
+                                      ESYS_TR_NONE, ESYS_TR_NONE, tpm->identity_handle, &none));
 }
 
 static enum lk_err
