@@ -1,0 +1,164 @@
+/* The credential of a device at its hub: iot-hub.md section 4, in its order. */
+#include "hub/hub_int.h"
+
+#include <string.h>
+
+#include "base/codec.h"
+
+static const char devices[] = "/devices/";
+
+static enum lk_err
+refuse(struct lk_device_check *check, const char *reason)
+{
+    check->reason = reason;
+    check->retire_secondary = false;
+    return LK_ERR_REFUSED;
+}
+
+/* Bytes of ":8883" at text, 0 when there is no port. Clients that were given one sign it too. */
+static size_t
+port_len(const char *text)
+{
+    size_t digits = text[0] == ':' ? strspn(text + 1, "0123456789") : 0;
+
+    return digits >= 1 && digits <= 5 ? 1 + digits : 0;
+}
+
+/* The device id in "{hub}[:port]/devices/{id}"; NULL for any other resource. */
+static const char *
+resource_device(const char *resource, const char *hub)
+{
+    size_t hub_len = strlen(hub);
+    const char *rest, *id;
+
+    if (strlen(resource) < hub_len || !lk_ascii_caseeq(resource, hub_len, hub, hub_len)) {
+        return NULL;
+    }
+    rest = resource + hub_len;
+    rest += port_len(rest);
+    if (strncmp(rest, devices, sizeof(devices) - 1) != 0) {
+        return NULL;
+    }
+    id = rest + sizeof(devices) - 1;
+    return lk_device_id_ok(id, strlen(id)) ? id : NULL;
+}
+
+/* Everything that the token says by itself. */
+static enum lk_err
+token_judge(const struct lk_sas *sas, const char *hub, int64_t now_ms, struct lk_device_check *ret)
+{
+    uint64_t now_s = now_ms < 0 ? 0 : (uint64_t)now_ms / 1000;
+    const char *id = resource_device(sas->resource, hub);
+
+    if (id == NULL || lk_strcpy(ret->device_id, sizeof(ret->device_id), id) != LK_OK) {
+        return refuse(ret, "token.resource");
+    }
+    if (sas->key_name[0] != '\0' && strcmp(sas->key_name, ret->device_id) != 0) {
+        return refuse(ret, "token.policy_name");
+    }
+    if (now_s > LK_HUB_SKEW_S && now_s - LK_HUB_SKEW_S > sas->expiry_unix_s) {
+        return refuse(ret, "token.expired");
+    }
+    ret->expiry_unix_s = sas->expiry_unix_s;
+    return LK_OK;
+}
+
+/* LK_ERR_REFUSED when the slot is empty, after the work that a key in it would have made. */
+static enum lk_err
+slot_verify(const struct lk_keyring *ring, const struct lk_identity *id, enum lk_key_slot slot,
+            const struct lk_sas *sas)
+{
+    static const uint8_t nobody[LK_SAS_SIG_LEN];
+    LK_AUTO_BUF struct lk_buf key = LK_BUF_INIT;
+    enum lk_err err = lk_hub_key_open(ring, id, slot, &key);
+
+    if (err == LK_ERR_NOT_FOUND) {
+        err = lk_sas_verify(sas, nobody, sizeof(nobody), true);
+        return err == LK_OK ? LK_ERR_REFUSED : err;
+    }
+    return err != LK_OK ? err : lk_sas_verify(sas, key.data, key.len, true);
+}
+
+/* Both slots, always. */
+static enum lk_err
+signature_judge(const struct lk_keyring *ring, const struct lk_identity *id,
+                const struct lk_sas *sas, struct lk_device_check *ret)
+{
+    enum lk_err primary = slot_verify(ring, id, LK_KEY_PRIMARY, sas);
+    enum lk_err secondary = slot_verify(ring, id, LK_KEY_SECONDARY, sas);
+
+    if (primary == LK_OK) {
+        ret->slot = LK_KEY_PRIMARY;
+        ret->retire_secondary = id->secondary_retires;
+        return LK_OK;
+    }
+    if (secondary == LK_OK) {
+        ret->slot = LK_KEY_SECONDARY;
+        return LK_OK;
+    }
+    if (primary != LK_ERR_REFUSED || secondary != LK_ERR_REFUSED) {
+        return primary != LK_ERR_REFUSED ? primary : secondary;
+    }
+    return refuse(ret, "token.signature");
+}
+
+enum lk_err
+lk_hub_check_device(struct lk_hub_core *h, struct lk_txn *tx, const char *hub, const char *token,
+                    size_t token_len, int64_t now_ms, struct lk_device_check *ret)
+{
+    LK_AUTO(lk_keyring) struct lk_keyring *ring = lk_hub_core_ring(h);
+    char name[LK_HOST_NAME_MAX + 1];
+    struct lk_identity id;
+    struct lk_sas sas;
+    enum lk_err err, found;
+
+    memset(ret, 0, sizeof(*ret));
+    if (lk_strcpy(name, sizeof(name), hub) != LK_OK) {
+        return LK_ERR_ARG;
+    }
+    lk_ascii_lower(name);
+    if (token_len > LK_SAS_MAX || lk_sas_parse(token, token_len, &sas) != LK_OK) {
+        return refuse(ret, "token.malformed");
+    }
+    if ((err = token_judge(&sas, name, now_ms, ret)) != LK_OK) {
+        return err;
+    }
+    found = lk_txn_identity_get(tx, name, ret->device_id, &id);
+    if (found == LK_ERR_NOT_FOUND) {
+        memset(&id, 0, sizeof(id)); /* no keys */
+    } else if (found != LK_OK) {
+        return found;
+    }
+    err = signature_judge(ring, &id, &sas, ret);
+    if (found != LK_OK) {
+        return refuse(ret, "device.unknown");
+    }
+    if (err == LK_OK && !id.enabled) {
+        return refuse(ret, "device.disabled");
+    }
+    return err != LK_OK ? err : lk_strcpy(ret->etag, sizeof(ret->etag), id.etag);
+}
+
+enum lk_err
+lk_hub_retire_secondary(struct lk_hub_core *h, struct lk_txn *tx, const char *hub,
+                        const struct lk_device_check *checked)
+{
+    char name[LK_HOST_NAME_MAX + 1];
+    struct lk_identity id;
+    enum lk_err err;
+
+    if (lk_strcpy(name, sizeof(name), hub) != LK_OK) {
+        return LK_ERR_ARG;
+    }
+    lk_ascii_lower(name);
+    err = lk_txn_identity_get(tx, name, checked->device_id, &id);
+    if (err == LK_ERR_NOT_FOUND) {
+        return LK_OK;
+    }
+    if (err != LK_OK || !id.secondary_retires || strcmp(id.etag, checked->etag) != 0) {
+        return err;
+    }
+    id.secondary_len = 0;
+    id.secondary_retires = false;
+    return lk_txn_identity_put(tx, &id, NULL);
+}

@@ -1,0 +1,24 @@
+/* What the files of the hub share: its keyring, and the keys of identities at rest. */
+#ifndef LK_HUB_INT_H
+#define LK_HUB_INT_H
+
+#include "hub/hub.h"
+
+/* The keyring in use, as a reference that the caller drops. Any thread. */
+struct lk_keyring *lk_hub_core_ring(struct lk_hub_core *h);
+
+/*
+ * The sealed key in a slot of id, opened and appended to ret. LK_ERR_NOT_FOUND when the slot is
+ * empty; LK_ERR_CONFIG when the keyring lacks the key that it was sealed under; LK_ERR_STORE when
+ * the bytes are not what was sealed for this hub, device and slot.
+ */
+LK_MUST_CHECK enum lk_err lk_hub_key_open(const struct lk_keyring *ring,
+                                          const struct lk_identity *id, enum lk_key_slot slot,
+                                          struct lk_buf *ret);
+
+/* Seal key (1..LK_HMAC_KEY_MAX bytes) into a slot of id. */
+LK_MUST_CHECK enum lk_err lk_hub_key_seal(const struct lk_keyring *ring, const struct lk_rand *rnd,
+                                          enum lk_key_slot slot, const void *key, size_t key_len,
+                                          struct lk_identity *id);
+
+#endif
