@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/codec.h"
+#include "wire/ids.h"
 
 static const char domain[] = "latchkey nonce v1";
 

@@ -1,0 +1,232 @@
+/* An operation's frame: its beginning, its view of the store, its answer and its end. */
+#include <assert.h>
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "provision/provision_int.h"
+
+enum lk_err
+lk_provision_new(const struct lk_provision_config *config, struct lk_provision **ret)
+{
+    LK_AUTO(lk_provision) struct lk_provision *p = NULL;
+    enum lk_err err;
+
+    if (config->epoch_s == 0) {
+        return LK_ERR_ARG;
+    }
+    p = calloc(1, sizeof(*p));
+    if (p == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    p->config = *config;
+    p->ring = lk_keyring_ref(config->keyring);
+    if ((err = lk_refusals_new(config, &p->refusals)) != LK_OK) {
+        return err;
+    }
+    *ret = lk_provision_take(&p);
+    return LK_OK;
+}
+
+void
+lk_provision_free(struct lk_provision *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    assert(p->refusals == NULL || lk_provision_pending(p) == 0);
+    lk_refusals_free(p->refusals);
+    lk_keyring_free(p->ring);
+    free(p);
+}
+
+size_t
+lk_provision_pending(const struct lk_provision *p)
+{
+    return p->ops_count + (lk_refusals_busy(p->refusals) ? 1 : 0);
+}
+
+void
+lk_provision_set_keyring(struct lk_provision *p, struct lk_keyring *ring)
+{
+    struct lk_keyring *old = p->ring;
+
+    p->ring = lk_keyring_ref(ring);
+    lk_keyring_free(old);
+}
+
+/* The id is written into JSON text: nothing but what needs no escape is kept of it. */
+static void
+request_id_copy(char ret[LK_REQUEST_ID_MAX + 1], const char *id)
+{
+    size_t len = id == NULL ? 0 : strnlen(id, LK_REQUEST_ID_MAX);
+
+    for (size_t i = 0; i < len; i++) {
+        ret[i] = isalnum((unsigned char)id[i]) ? id[i] : '-';
+    }
+    ret[len] = '\0';
+}
+
+struct lk_reg_op *
+lk_op_begin(struct lk_provision *p, const struct lk_reg_request *req, lk_reg_done_fn *done,
+            void *arg)
+{
+    struct lk_reg_op *op = calloc(1, sizeof(*op));
+
+    lk_refusals_flush(p->refusals);
+    if (op == NULL) {
+        const struct lk_reg_answer busy = {
+            .verdict = LK_REG_BUSY, .reason = "memory", .err = LK_ERR_NOMEM};
+
+        done(arg, &busy);
+        return NULL;
+    }
+    op->p = p;
+    op->ring = lk_keyring_ref(p->ring);
+    op->now_ms = lk_clock_unix_ms(p->config.clock);
+    op->req = *req;
+    request_id_copy(op->request_id, req->request_id);
+    op->done = done;
+    op->arg = arg;
+    lk_enrollment_init(&op->enrollment);
+    p->ops_count++;
+    return op;
+}
+
+void
+lk_op_end(struct lk_reg_op *op)
+{
+    op->p->ops_count--;
+    lk_keyring_free(op->ring);
+    lk_enrollment_fini(&op->enrollment);
+    lk_registration_fini(&op->record);
+    lk_registration_fini(&op->next);
+    lk_hub_fini(&op->hub);
+    lk_wipe(op, sizeof(*op));
+    free(op);
+}
+
+/* ---- the read -------------------------------------------------------------------------------- */
+
+static enum lk_err
+hub_collect(void *ctx, const struct lk_hub *hub)
+{
+    struct lk_reg_op *op = ctx;
+
+    if (op->hubs_count == LK_LINKED_HUBS_MAX) {
+        return LK_ERR_LIMIT;
+    }
+    op->hubs[op->hubs_count] = *hub;
+    op->hubs[op->hubs_count].sealed_connection = (struct lk_buf)LK_BUF_INIT;
+    op->hubs_count++;
+    return LK_OK;
+}
+
+/* LK_OK for LK_ERR_NOT_FOUND too; *ret_found tells them apart. */
+static enum lk_err
+found_or_not(enum lk_err err, bool *ret_found)
+{
+    *ret_found = err == LK_OK;
+    return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+}
+
+/* All of it whatever is missing, so that an unknown scope takes as many look-ups as a known one. */
+static enum lk_err
+read_run(struct lk_txn *tx, void *arg)
+{
+    struct lk_reg_op *op = arg;
+    const char *scope_id = op->req.scope, *id = op->req.registration_id;
+    struct lk_scope scope;
+    bool any;
+    enum lk_err err;
+
+    lk_enrollment_fini(&op->enrollment);
+    lk_enrollment_init(&op->enrollment);
+    lk_registration_fini(&op->record);
+    memset(&op->record, 0, sizeof(op->record));
+    op->hubs_count = 0;
+    if ((err = found_or_not(lk_txn_scope_get(tx, scope_id, &scope), &op->scope_known)) != LK_OK ||
+        (err = found_or_not(lk_txn_enrollment_get(tx, scope_id, id, &op->enrollment),
+                            &op->enrolled)) != LK_OK ||
+        (err = found_or_not(lk_txn_registration_get(tx, scope_id, id, &op->record), &any)) !=
+            LK_OK) {
+        return err;
+    }
+    op->recorded = any && op->record.status != LK_REG_NONE;
+    return op->with_hubs ? lk_txn_hub_each(tx, hub_collect, op) : LK_OK;
+}
+
+static void
+read_done(void *arg, enum lk_err err)
+{
+    struct lk_reg_op *op = arg;
+
+    if (err != LK_OK) {
+        lk_op_fault(op, err);
+        return;
+    }
+    op->then(op);
+}
+
+void
+lk_op_read(struct lk_reg_op *op, bool with_hubs, void (*then)(struct lk_reg_op *op))
+{
+    op->with_hubs = with_hubs;
+    op->then = then;
+    op->job = (struct lk_job){.run = read_run, .done = read_done, .arg = op};
+    lk_store_read(op->p->config.session, &op->job);
+}
+
+/* ---- the answer -------------------------------------------------------------------------------
+ */
+
+void
+lk_op_answer(struct lk_reg_op *op, const struct lk_reg_answer *answer)
+{
+    assert(!op->answered);
+    op->answered = true;
+    if (answer->verdict == LK_REG_REFUSED) {
+        lk_metric_add(LK_M_REG_REFUSED, 1);
+        lk_refusals_note(op->p->refusals, op->req.scope, op->req.registration_id, answer->reason,
+                         op->request_id);
+    }
+    op->done(op->arg, answer);
+}
+
+void
+lk_op_finish(struct lk_reg_op *op, const struct lk_reg_answer *answer)
+{
+    lk_op_answer(op, answer);
+    lk_op_end(op);
+}
+
+void
+lk_op_fault(struct lk_reg_op *op, enum lk_err err)
+{
+    bool again = err == LK_ERR_NOMEM || lk_err_kind(err) == LK_KIND_RETRY;
+    const struct lk_reg_answer answer = {
+        .verdict = again ? LK_REG_BUSY : LK_REG_ERROR, .reason = lk_err_name(err), .err = err};
+
+    lk_op_finish(op, &answer);
+}
+
+void
+lk_op_stop(struct lk_reg_op *op, enum lk_err err, const char *reason)
+{
+    struct lk_reg_answer answer = {.reason = reason};
+
+    switch (err) {
+    case LK_ERR_FORMAT:
+    case LK_ERR_LIMIT:
+    case LK_ERR_UNSUPPORTED:
+        answer.verdict = LK_REG_BAD;
+        break;
+    case LK_ERR_REFUSED:
+        answer.verdict = LK_REG_REFUSED;
+        break;
+    default:
+        lk_op_fault(op, err);
+        return;
+    }
+    lk_op_finish(op, &answer);
+}

@@ -1,0 +1,164 @@
+/*
+ * What the files of provision/ share: one operation, from the request to its answer.
+ *
+ *   registration.c  the two legs of register
+ *   assignment.c    the hub and its key, and the transaction that makes it so
+ *   poll.c          poll and look-up
+ *   evidence.c      judging what a request carries and what the store says about it
+ *   refusal.c       the audit of refusals
+ *   srk_cache.c     what a register without keys falls back on
+ */
+#ifndef LK_PROVISION_INT_H
+#define LK_PROVISION_INT_H
+
+#include "base/metrics.h"
+#include "provision/allocation.h"
+#include "provision/provision.h"
+
+#define LK_RETRY_WINDOW_MS 60000 /* the same authorised request again is the same operation */
+#define LK_POLL_GRACE_MS 600000  /* after an attestation its token may be expired on polls */
+#define LK_PROVISION_TRIES_MAX                                                                     \
+    4u                        /* times that a registration starts over when the store changed      \
+                               */
+#define LK_REQUEST_ID_MAX 63u /* bytes of a request id that are kept */
+
+/* ---- keys that were seen ----------------------------------------------------------------------
+ */
+
+#define LK_SRKS_PER_ID 8u /* SRKs that the cache keeps of one registration */
+
+/* The keys of one challenge or attestation. */
+struct lk_key_pair {
+    uint8_t ek_id[LK_EK_ID_LEN];
+    uint8_t srk_name[LK_TPM_NAME_MAX];
+    size_t srk_name_len;
+    uint8_t srk_pub[LK_TPM_PUBLIC_MAX];
+    size_t srk_pub_len;
+};
+
+/* Remember pair for a registration of this id (any case) until lifetime_ms have passed. */
+void lk_srk_cache_put(struct lk_srk_cache *c, const char *scope, const char *id,
+                      const struct lk_key_pair *pair, int64_t now_mono_ms, int64_t lifetime_ms);
+/* The pairs that are remembered, newest first; returns their count. */
+size_t lk_srk_cache_find(struct lk_srk_cache *c, const char *scope, const char *id,
+                         int64_t now_mono_ms, struct lk_key_pair ret[LK_SRKS_PER_ID]);
+
+/* ---- refusals ----------------------------------------------------------------------------------
+ */
+
+struct lk_refusals;
+
+LK_MUST_CHECK enum lk_err lk_refusals_new(const struct lk_provision_config *config,
+                                          struct lk_refusals **ret);
+void lk_refusals_free(struct lk_refusals *r); /* not while it is busy */
+/* Record a refusal, or count it when there are too many. All text is copied. */
+void lk_refusals_note(struct lk_refusals *r, const char *scope, const char *registration_id,
+                      const char *reason, const char *request_id);
+/* Write what waits, and the summary when it is due. Called with every operation. */
+void lk_refusals_flush(struct lk_refusals *r);
+bool lk_refusals_busy(const struct lk_refusals *r);
+
+/* ---- one operation ------------------------------------------------------------------------------
+ */
+
+struct lk_provision {
+    struct lk_provision_config config;
+    struct lk_keyring *ring;
+    struct lk_refusals *refusals;
+    size_t ops_count; /* begun and not ended */
+};
+
+struct lk_reg_op {
+    struct lk_provision *p;
+    struct lk_keyring *ring; /* the one that it began with; referenced */
+    int64_t now_ms;          /* when it began */
+    bool answered;
+
+    struct lk_reg_request req; /* borrowed until the answer */
+    char request_id[LK_REQUEST_ID_MAX + 1];
+    lk_reg_done_fn *done;
+    void *arg;
+
+    /* What the request proves. */
+    bool has_keys;             /* the request carries EK and SRK: ek, srk and pair are theirs */
+    struct lk_tpm_key ek, srk; /* judged */
+    struct lk_key_pair pair;
+    struct lk_sas sas;
+    uint8_t token_hash[32];
+    struct lk_nonce_place place; /* of the nonce key that the token was signed with */
+
+    /* What the store knows: one consistent read (lk_op_read). */
+    struct lk_job job;
+    void (*then)(struct lk_reg_op *op);
+    bool with_hubs;
+    bool scope_known, enrolled, recorded; /* recorded: there is a record, not just its generation */
+    struct lk_enrollment enrollment;
+    struct lk_registration record;          /* generation 0 when there never was one */
+    struct lk_hub hubs[LK_LINKED_HUBS_MAX]; /* without their connections */
+    size_t hubs_count;
+
+    /* What becomes of it (assignment.c). */
+    unsigned tries;
+    void (*start_over)(struct lk_reg_op *op);
+    uint8_t hub_key[LK_NONCE_KEY_LEN];
+    struct lk_registration next;
+    struct lk_hub hub; /* that was chosen */
+    enum lk_err hub_err;
+    bool hub_existed;
+};
+
+/* Begin an operation; NULL when there is no memory: then it has been answered. */
+struct lk_reg_op *lk_op_begin(struct lk_provision *p, const struct lk_reg_request *req,
+                              lk_reg_done_fn *done, void *arg);
+
+/* Read scope, enrollment and registration (and the hubs) together, then go on with then. */
+void lk_op_read(struct lk_reg_op *op, bool with_hubs, void (*then)(struct lk_reg_op *op));
+
+/* The four ways to answer. All but lk_op_answer() end the operation as well. */
+void lk_op_answer(struct lk_reg_op *op, const struct lk_reg_answer *answer);
+void lk_op_finish(struct lk_reg_op *op, const struct lk_reg_answer *answer);
+/* A judgement: malformed or unsupported is 400, refused is 401, anything else a fault. */
+void lk_op_stop(struct lk_reg_op *op, enum lk_err err, const char *reason);
+/* Something of ours failed: 503 when trying again helps, else 500. */
+void lk_op_fault(struct lk_reg_op *op, enum lk_err err);
+void lk_op_end(struct lk_reg_op *op);
+
+/* ---- evidence
+ * ------------------------------------------------------------------------------------ */
+
+/* ids of the path. LK_ERR_FORMAT. */
+LK_MUST_CHECK enum lk_err lk_request_judge(const struct lk_reg_op *op, const char **ret_why);
+/* id and keys of the body. LK_ERR_FORMAT, LK_ERR_UNSUPPORTED, LK_ERR_REFUSED, LK_ERR_CRYPTO. */
+LK_MUST_CHECK enum lk_err lk_body_judge(struct lk_reg_op *op, const char **ret_why);
+/* What the token says by itself, short of its age. LK_ERR_REFUSED, LK_ERR_CRYPTO. */
+LK_MUST_CHECK enum lk_err lk_token_judge(struct lk_reg_op *op, const char **ret_why);
+bool lk_token_is_past(const struct lk_reg_op *op);
+
+/* Why the store admits no device with this EK, or NULL when it does. ek_id NULL: whatever its EK.
+ */
+const char *lk_admission_judge(const struct lk_reg_op *op, const uint8_t *ek_id);
+/* The enrollment's EK with this identity, or NULL. */
+const struct lk_ek *lk_enrolled_ek(const struct lk_enrollment *e, const uint8_t *ek_id);
+
+/* The keys at hand are those of the record. */
+bool lk_pair_is_recorded(const struct lk_reg_op *op);
+
+/* The nonce's subject for a pair of keys. Borrows from op and pair. */
+struct lk_nonce_subject lk_op_subject(const struct lk_reg_op *op, const struct lk_key_pair *pair,
+                                      uint64_t generation);
+/*
+ * LK_OK when the token was signed with the nonce key of the attestation that the record is from;
+ * LK_ERR_REFUSED when not, after the same work when there is no record.
+ */
+LK_MUST_CHECK enum lk_err lk_record_verify(const struct lk_reg_op *op);
+
+/* ---- assignment
+ * ---------------------------------------------------------------------------------- */
+
+/* The device has proved itself with op->pair, op->ek, op->srk at op->place: give it its hub. */
+void lk_assignment_begin(struct lk_reg_op *op, void (*start_over)(struct lk_reg_op *op));
+
+/* 202 with the operation's id. */
+void lk_assignment_accepted(struct lk_reg_op *op, const char *operation_id);
+
+#endif
