@@ -20,8 +20,10 @@ struct lk_tls_config {
 /*
  * Load certificate and key and check that they belong together and that the certificate is in date
  * (a certificate out of date is reported in error and refused). TLS 1.2 with forward-secret AEAD
- * suites and TLS 1.3, server preference, session tickets rotated by OpenSSL, no renegotiation, no
- * compression. error (may be NULL) names file and cause. LK_ERR_IO, LK_ERR_CONFIG, LK_ERR_CRYPTO.
+ * suites and TLS 1.3, server preference, one session ticket a handshake under keys that live as
+ * long as the context (a reload makes new ones), no renegotiation, no compression, no early data.
+ * ALPN picks http/1.1 when the peer offers it. error (may be NULL) names file and cause. LK_ERR_IO,
+ * LK_ERR_CONFIG, LK_ERR_CRYPTO.
  */
 LK_MUST_CHECK enum lk_err lk_tls_new(const struct lk_tls_config *config,
                                      char error[LK_TLS_ERROR_CAP], struct lk_tls **ret);
@@ -29,18 +31,60 @@ struct lk_tls *lk_tls_ref(struct lk_tls *tls);
 void lk_tls_free(struct lk_tls *tls); /* drops one reference; NULL is allowed */
 LK_DEFINE_AUTO(struct lk_tls, lk_tls, lk_tls_free);
 
-/* A new server-side session in accept state; owned by the caller (the bufferevent frees it). */
-LK_MUST_CHECK enum lk_err lk_tls_session(struct lk_tls *tls, struct ssl_st **ret);
-
 /* Unix seconds after which the leaf is out of date. */
 int64_t lk_tls_not_after_unix_s(const struct lk_tls *tls);
+
+/* ---- one connection: TLS over a non-blocking socket ------------------------------------------ */
+
+/* What a call below came to. */
+enum lk_tls_io {
+    LK_TLS_DONE,
+    LK_TLS_WANT_READ,  /* call again when the socket is readable */
+    LK_TLS_WANT_WRITE, /* call again when it is writable */
+    LK_TLS_CLOSED,     /* the peer has ended its direction, politely or by closing the socket */
+    LK_TLS_FAILED      /* lk_tls_failure() says why; nothing more can be read or written */
+};
+
+/* A new server-side session over fd, which is borrowed and stays open. LK_ERR_NOMEM. */
+LK_MUST_CHECK enum lk_err lk_tls_session(struct lk_tls *tls, int fd, struct ssl_st **ret);
+void lk_tls_session_free(struct ssl_st *ssl); /* sends nothing; NULL is allowed */
+
+LK_MUST_CHECK enum lk_tls_io lk_tls_handshake(struct ssl_st *ssl);
+
+/* Read up to cap bytes, at least one when LK_TLS_DONE. */
+LK_MUST_CHECK enum lk_tls_io lk_tls_read(struct ssl_st *ssl, void *buf, size_t cap,
+                                         size_t *ret_len);
+
+/* True while bytes lie in the session that no readable socket will announce: read again. */
+bool lk_tls_buffered(const struct ssl_st *ssl);
+
+/*
+ * Write the first bytes of data, at least one when LK_TLS_DONE. After LK_TLS_WANT_READ or
+ * LK_TLS_WANT_WRITE the next call must begin with the same bytes; they may have moved.
+ */
+LK_MUST_CHECK enum lk_tls_io lk_tls_write(struct ssl_st *ssl, const void *data, size_t len,
+                                          size_t *ret_len);
+
+/* Tell the peer that nothing more will come, if the socket takes it at once. */
+void lk_tls_close_notify(struct ssl_st *ssl);
+
+/* Why this thread's last call above was LK_TLS_FAILED. Static storage, never NULL. */
+const char *lk_tls_failure(void);
+
+/* ---- certificates for a first start ---------------------------------------------------------- */
 
 /*
  * Make a P-256 certification authority and a server certificate for names (DNS names or IP
  * addresses), days_valid days from now, and write them as PEM into dir: ca.pem, server.pem (leaf
- * and CA), server.key (mode 0600). Existing files are LK_ERR_EXISTS. The CA's private key is not
- * kept.
+ * and CA), server.key (mode 0600). The CA's private key is not kept.
+ *
+ *   LK_ERR_ARG     no name, more than LK_TLS_NAMES_MAX, one that is neither, or no or over
+ *                  LK_TLS_DAYS_MAX days
+ *   LK_ERR_EXISTS  one of the files exists; none was written
+ *   LK_ERR_IO, LK_ERR_CRYPTO
  */
+#define LK_TLS_NAMES_MAX 64u
+#define LK_TLS_DAYS_MAX 36500u
 LK_MUST_CHECK enum lk_err lk_tls_make_self_signed(const char *dir, const char *const *names,
                                                   size_t names_count, unsigned days_valid);
 
