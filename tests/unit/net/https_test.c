@@ -1,0 +1,247 @@
+/* Tests of the HTTPS engine with TLS, through OpenSSL as a client. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "base/metrics.h"
+#include "serving.h"
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
+
+static char dirs[2][32] = {"/tmp/latchkey-https-XXXXXX", "/tmp/latchkey-https-XXXXXX"};
+static struct lk_tls *tls[2];
+static SSL_CTX *client_ctx;
+static struct serving serving;
+
+static void
+path_in(const char *dir, const char *file, char path[64])
+{
+    assert_int_equal(lk_strcpy(path, 64, dir), LK_OK);
+    assert_int_equal(lk_strcpy(path + strlen(path), 64 - strlen(path), file), LK_OK);
+}
+
+static int
+start(void **state)
+{
+    static const char *const names[] = {"localhost"};
+    char cert[64], key[64], error[LK_TLS_ERROR_CAP];
+    const struct lk_tls_config config = {.cert_file = cert, .key_file = key};
+
+    client_ctx = SSL_CTX_new(TLS_client_method());
+    assert_non_null(client_ctx);
+    SSL_CTX_set_verify(client_ctx, SSL_VERIFY_PEER, NULL);
+    for (size_t i = 0; i < LK_ARRAY_LEN(dirs); i++) {
+        assert_non_null(mkdtemp(dirs[i]));
+        assert_int_equal(lk_tls_make_self_signed(dirs[i], names, 1, 1), LK_OK);
+        path_in(dirs[i], "/server.pem", cert);
+        path_in(dirs[i], "/server.key", key);
+        assert_int_equal(lk_tls_new(&config, error, &tls[i]), LK_OK);
+        path_in(dirs[i], "/ca.pem", cert);
+        assert_int_equal(SSL_CTX_load_verify_file(client_ctx, cert), 1);
+    }
+    serving_start(&serving, NULL, tls[0]);
+    return 0;
+}
+
+static int
+stop(void **state)
+{
+    static const char *const files[] = {"/ca.pem", "/server.pem", "/server.key"};
+    char path[64];
+
+    serving_stop(&serving);
+    SSL_CTX_free(client_ctx);
+    for (size_t i = 0; i < LK_ARRAY_LEN(dirs); i++) {
+        lk_tls_free(tls[i]);
+        for (size_t f = 0; f < LK_ARRAY_LEN(files); f++) {
+            path_in(dirs[i], files[f], path);
+            assert_int_equal(unlink(path), 0);
+        }
+        assert_int_equal(rmdir(dirs[i]), 0);
+    }
+    return 0;
+}
+
+/* Requests of one connection, waited for and not, small and larger than a TLS record. */
+static void
+requests_over_tls(void **state)
+{
+    static char body[90001];
+    struct client c;
+    struct answer a;
+
+    memset(body, 'b', sizeof(body) - 1);
+    client_connect(&c, &serving);
+    client_tls(&c, client_ctx);
+    client_text(&c, GET("/count"));
+    client_expect(&c, 200, "1");
+    client_text(&c, GET("/late?1") GET("/echo?2") GET("/count"));
+    client_expect(&c, 200, "GET /late?1 h ");
+    client_expect(&c, 200, "GET /echo?2 h ");
+    client_expect(&c, 200, "2");
+    client_text(&c, "PUT /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n");
+    client_text(&c, body);
+    client_answer(&c, false, &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(a.body_len, 90000 + strlen("PUT /echo? h "));
+    answer_fini(&a);
+    client_text(&c, GET("/big") GET("/echo"));
+    client_answer(&c, false, &a);
+    assert_int_equal(strspn((const char *)a.body, "x"), 1024 * 1024);
+    answer_fini(&a);
+    client_expect(&c, 200, "GET /echo? h ");
+    client_close(&c);
+}
+
+/* Records that wait inside the TLS session while a request is held are not forgotten. */
+static void
+records_behind_a_held_request(void **state)
+{
+    struct client c;
+
+    client_connect(&c, &serving);
+    client_tls(&c, client_ctx);
+    client_text(&c, GET("/hold"));
+    for (unsigned i = 0; i < 1500; i++) { /* about 80 kB of records */
+        client_text(&c, GET("/echo"));
+    }
+    wait_until(&serving.held_count, 1);
+    serving_release(&serving);
+    client_expect(&c, 200, "GET /hold? h ");
+    for (unsigned i = 0; i < 1500; i++) {
+        client_expect(&c, 200, "GET /echo? h ");
+    }
+    client_close(&c);
+}
+
+/* A peer that ends TLS politely after its request still gets the answer. */
+static void
+close_notify_before_answer(void **state)
+{
+    struct client c;
+
+    client_connect(&c, &serving);
+    client_tls(&c, client_ctx);
+    client_text(&c, GET("/late"));
+    assert_int_equal(SSL_shutdown(c.ssl), 0);
+    client_expect(&c, 200, "GET /late? h ");
+    client_expect_closed(&c);
+    assert_int_equal(SSL_get_shutdown(c.ssl) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
+    client_close(&c);
+}
+
+/* A peer that closes the socket without ending TLS harms nobody. */
+static void
+dirty_shutdown(void **state)
+{
+    int64_t open = lk_metric_get(LK_M_HTTP_CONNECTIONS_OPEN);
+    int64_t end_ms = mono_ms() + 2000;
+    struct client c;
+
+    client_connect(&c, &serving);
+    client_tls(&c, client_ctx);
+    client_text(&c, GET("/echo"));
+    client_expect(&c, 200, NULL);
+    SSL_set_quiet_shutdown(c.ssl, 1);
+    client_close(&c);
+    while (lk_metric_get(LK_M_HTTP_CONNECTIONS_OPEN) > open && mono_ms() < end_ms) {
+        assert_int_equal(usleep(5000), 0);
+    }
+    assert_int_equal(lk_metric_get(LK_M_HTTP_CONNECTIONS_OPEN), open);
+}
+
+static void
+set_second(void *ctx)
+{
+    lk_http_server_set_tls(serving.server, tls[1]);
+}
+
+/* A reload serves the new certificate to new connections, and leaves the old ones alone. */
+static void
+reload(void **state)
+{
+    struct client before, after;
+    X509 *first, *second;
+
+    client_connect(&before, &serving);
+    client_tls(&before, client_ctx);
+    serving_run(&serving, set_second, NULL);
+    client_connect(&after, &serving);
+    client_tls(&after, client_ctx);
+    first = SSL_get1_peer_certificate(before.ssl);
+    second = SSL_get1_peer_certificate(after.ssl);
+    assert_int_not_equal(X509_cmp(first, second), 0);
+    X509_free(first);
+    X509_free(second);
+    client_text(&before, GET("/echo?old"));
+    client_expect(&before, 200, "GET /echo?old h ");
+    client_text(&after, GET("/echo?new"));
+    client_expect(&after, 200, "GET /echo?new h ");
+    client_close(&before);
+    client_close(&after);
+}
+
+/* Plain HTTP on the TLS port fails as a handshake, which is counted. */
+static void
+plain_text_peer(void **state)
+{
+    int64_t failed = lk_metric_get(LK_M_TLS_HANDSHAKES_FAILED);
+    struct client c;
+    uint8_t alert[64];
+
+    client_connect(&c, &serving);
+    client_text(&c, GET("/echo"));
+    while (recv(c.fd, alert, sizeof(alert), 0) > 0) {
+    }
+    assert_int_equal(lk_metric_get(LK_M_TLS_HANDSHAKES_FAILED), failed + 1);
+    client_close(&c);
+}
+
+/* A second connection resumes the first one's session, with a ticket. */
+static void
+resumption(void **state)
+{
+    struct client c;
+    SSL_SESSION *session;
+
+    client_connect(&c, &serving);
+    client_tls(&c, client_ctx);
+    client_text(&c, GET("/echo"));
+    client_expect(&c, 200, NULL); /* the ticket comes before the answer */
+    session = SSL_get1_session(c.ssl);
+    assert_int_equal(SSL_shutdown(c.ssl), 0);
+    client_close(&c);
+    client_connect(&c, &serving);
+    c.ssl = SSL_new(client_ctx);
+    assert_int_equal(SSL_set_fd(c.ssl, c.fd), 1);
+    assert_int_equal(SSL_set_session(c.ssl, session), 1);
+    assert_int_equal(SSL_connect(c.ssl), 1);
+    assert_int_equal(SSL_session_reused(c.ssl), 1);
+    client_text(&c, GET("/echo"));
+    client_expect(&c, 200, NULL);
+    client_close(&c);
+    SSL_SESSION_free(session);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_over_tls),
+        cmocka_unit_test(records_behind_a_held_request),
+        cmocka_unit_test(close_notify_before_answer),
+        cmocka_unit_test(dirty_shutdown),
+        cmocka_unit_test(reload),
+        cmocka_unit_test(plain_text_peer),
+        cmocka_unit_test(resumption),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}
