@@ -150,6 +150,57 @@ rig_read(struct rig *r, enum lk_err (*run)(struct lk_txn *tx, void *arg), void *
     assert_int_equal(lk_store_read_wait(r->session, run, arg), LK_OK);
 }
 
+static void
+dispatch(struct rig *r)
+{
+    struct pollfd fd = {.fd = lk_session_fd(r->session), .events = POLLIN};
+
+    if (poll(&fd, 1, WAIT_MAX_MS) != 1) {
+        fail_msg("the store did not answer");
+    }
+    lk_session_dispatch(r->session);
+}
+
+static enum lk_err
+gate_run(struct lk_txn *tx, void *arg)
+{
+    struct rig *r = arg;
+
+    (void)tx;
+    while (sem_wait(&r->gate_open) != 0) {
+    }
+    (void)sem_post(&r->gate_open); /* open it stays, also for another run */
+    return LK_OK;
+}
+
+static void
+gate_done(void *arg, enum lk_err err)
+{
+    struct rig *r = arg;
+
+    assert_int_equal(err, LK_OK);
+    r->gate_done = true;
+}
+
+void
+rig_hold(struct rig *r)
+{
+    assert_int_equal(sem_init(&r->gate_open, 0, 0), 0);
+    r->gate_done = false;
+    r->gate = (struct lk_job){.run = gate_run, .done = gate_done, .arg = r};
+    lk_store_write(r->session, &r->gate);
+}
+
+void
+rig_release(struct rig *r)
+{
+    (void)sem_post(&r->gate_open);
+    while (!r->gate_done) {
+        dispatch(r);
+    }
+    (void)sem_destroy(&r->gate_open);
+}
+
 static enum lk_err
 hub_put_run(struct lk_txn *tx, void *arg)
 {
@@ -369,17 +420,6 @@ answered(void *arg, const struct lk_reg_answer *answer)
     a->state.auth_key = a->state.payload = (struct lk_buf)LK_BUF_INIT;
     assert_int_equal(lk_buf_put(&a->state.auth_key, s->auth_key.data, s->auth_key.len), LK_OK);
     assert_int_equal(lk_buf_put(&a->state.payload, s->payload.data, s->payload.len), LK_OK);
-}
-
-static void
-dispatch(struct rig *r)
-{
-    struct pollfd fd = {.fd = lk_session_fd(r->session), .events = POLLIN};
-
-    if (poll(&fd, 1, WAIT_MAX_MS) != 1) {
-        fail_msg("the store did not answer");
-    }
-    lk_session_dispatch(r->session);
 }
 
 void

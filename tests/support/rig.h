@@ -6,6 +6,8 @@
 #ifndef LK_TEST_RIG_H
 #define LK_TEST_RIG_H
 
+#include <semaphore.h>
+
 #include "hub/hub.h"
 #include "provision/provision.h"
 #include "support/softtpm.h"
@@ -27,6 +29,9 @@ struct rig {
     struct lk_srk_cache *cache;
     struct lk_provision_config config;
     struct lk_provision *p;
+    struct lk_job gate; /* a write job that lasts from rig_hold() to rig_release() */
+    sem_t gate_open;
+    bool gate_done;
 };
 
 /* Both scopes and RIG_HUB are there. change (may be NULL) may change config before it is used. */
@@ -41,6 +46,10 @@ void rig_rotate(struct rig *r);
 /* One transaction that must succeed. */
 void rig_write(struct rig *r, enum lk_err (*run)(struct lk_txn *tx, void *arg), void *arg);
 void rig_read(struct rig *r, enum lk_err (*run)(struct lk_txn *tx, void *arg), void *arg);
+
+/* Keep the store's writer busy: what is written waits, what is read is what was before. */
+void rig_hold(struct rig *r);
+void rig_release(struct rig *r);
 
 void rig_hub_add(struct rig *r, const char *name, enum lk_hub_kind kind);
 void rig_hub_delete(struct rig *r, const char *name);

@@ -316,9 +316,11 @@ concurrent_second_legs(void **state)
     struct lk_registration r;
 
     rig_challenge(&f->device, &nonce);
+    rig_hold(&f->rig);
     rig_register_begin(&f->device, f->device.token, &a);
     rig_register_begin(&f->device, f->device.token, &b);
     assert_false(a.answered || b.answered);
+    rig_release(&f->rig);
     rig_wait(&f->rig, &a);
     rig_wait(&f->rig, &b);
     assert_int_equal(a.verdict, LK_REG_ACCEPTED);
@@ -341,8 +343,10 @@ concurrent_tokens_of_one_nonce(void **state)
 
     rig_challenge(&f->device, &nonce);
     rig_sign(&nonce, rig_resource(&f->device, resource), f->rig.now_ms / 1000 + 99, NULL, token);
+    rig_hold(&f->rig);
     rig_register_begin(&f->device, f->device.token, &a);
     rig_register_begin(&f->device, token, &b);
+    rig_release(&f->rig);
     rig_wait(&f->rig, &a);
     rig_wait(&f->rig, &b);
     assert_int_equal((a.verdict == LK_REG_ACCEPTED) + (b.verdict == LK_REG_ACCEPTED), 1);
@@ -664,15 +668,17 @@ race_begin(struct fixture *f, struct race *r)
     r->job = (struct lk_job){.run = race_run, .done = race_done, .arg = r};
 }
 
-/* Submitted just before the assignment, so it commits after the read and before the write. */
+/* It commits after the registration has read and before it writes. */
 static void
 race_with(struct fixture *f, struct race *race, struct rig_answer *ret)
 {
     struct softtpm_opened nonce;
 
     rig_challenge(&f->device, &nonce);
+    rig_hold(&f->rig);
     lk_store_write(f->rig.session, &race->job);
     rig_register_begin(&f->device, f->device.token, ret);
+    rig_release(&f->rig);
     rig_wait(&f->rig, ret);
     assert_true(race->done);
     lk_enrollment_fini(&race->e);
