@@ -1,0 +1,88 @@
+/*
+ * The service's HTTP surfaces: what comes in over net/http.h is routed, checked, handed to the room
+ * that does it, and answered. Each object belongs to one loop and its thread.
+ */
+#ifndef LK_API_API_H
+#define LK_API_API_H
+
+#include "hub/hub.h"
+#include "net/http.h"
+#include "provision/provision.h"
+
+/* ---- routing --------------------------------------------------------------------------------- */
+
+/* One API among those that share a listener. */
+struct lk_surface {
+    /* Whether a request is this surface's, by host (lower case, no port) and raw path; NULL: any.
+     */
+    bool (*serves)(void *ctx, const char *host, const char *path);
+    void (*handle)(void *ctx, struct lk_http_request *req); /* owns req until it answers */
+    void *ctx;
+};
+
+/* The first surface that serves a request gets it; the last one takes what is left. */
+struct lk_router {
+    const struct lk_surface *surfaces; /* borrowed */
+    size_t surfaces_count;             /* at least 1; serves of the last is NULL */
+};
+
+/* The handle of struct lk_http_server_config; ctx is a struct lk_router. */
+void lk_router_handle(void *ctx, struct lk_http_request *req);
+
+/* ---- device API (device-protocol.md 1) ------------------------------------------------------- */
+
+struct lk_device_api;
+
+LK_MUST_CHECK enum lk_err lk_device_api_new(struct lk_provision *provision,
+                                            const struct lk_clock *clock,
+                                            struct lk_device_api **ret); /* both borrowed */
+/* No request may be pending: its provision has none either. */
+void lk_device_api_free(struct lk_device_api *api);
+LK_DEFINE_AUTO(struct lk_device_api, lk_device_api, lk_device_api_free);
+
+struct lk_surface lk_device_api_surface(struct lk_device_api *api);
+
+/* Once a second: tells the log how many lines a flood of refusals was spared. */
+void lk_device_api_tick(struct lk_device_api *api);
+
+/* ---- the local listener's APIs --------------------------------------------------------------- */
+
+/* POST /auth/device {"hub","token"}: whether a hub should let a device in. */
+struct lk_auth_api;
+
+LK_MUST_CHECK enum lk_err lk_auth_api_new(struct lk_session *session, struct lk_hub_core *hub,
+                                          struct lk_auth_api **ret); /* both borrowed */
+size_t lk_auth_api_pending(const struct lk_auth_api *api);
+void lk_auth_api_free(struct lk_auth_api *api); /* none pending */
+LK_DEFINE_AUTO(struct lk_auth_api, lk_auth_api, lk_auth_api_free);
+struct lk_surface lk_auth_api_surface(struct lk_auth_api *api);
+void lk_auth_api_tick(struct lk_auth_api *api); /* once a second */
+
+/* What the probes report, taken when they ask. */
+struct lk_service_status {
+    bool draining;
+    unsigned workers, workers_stuck; /* stuck: the loop has not turned for some seconds */
+    int64_t tls_not_after_unix_s;    /* the certificate in use */
+    size_t keyring_keys;
+    int64_t started_unix_ms;
+    uint64_t reloads, reloads_failed;
+};
+
+struct lk_admin_api_config {
+    struct lk_session *session; /* borrowed; to see that the store takes writes */
+    const struct lk_clock *clock;
+    void (*status)(void *ctx, struct lk_service_status *ret);
+    void *ctx;
+};
+
+/* GET /healthz, /readyz and /metrics. */
+struct lk_admin_api;
+
+LK_MUST_CHECK enum lk_err lk_admin_api_new(const struct lk_admin_api_config *config,
+                                           struct lk_admin_api **ret);
+size_t lk_admin_api_pending(const struct lk_admin_api *api);
+void lk_admin_api_free(struct lk_admin_api *api); /* none pending */
+LK_DEFINE_AUTO(struct lk_admin_api, lk_admin_api, lk_admin_api_free);
+struct lk_surface lk_admin_api_surface(struct lk_admin_api *api);
+
+#endif

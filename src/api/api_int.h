@@ -1,0 +1,34 @@
+/* What the surfaces share: error answers, the log line of a request, and its limit. */
+#ifndef LK_API_API_INT_H
+#define LK_API_API_INT_H
+
+#include "api/api.h"
+#include "api/path.h"
+#include "base/log.h"
+
+#define LK_RETRY_AFTER_BUSY "5" /* seconds, with 429 and 503 */
+
+/* Answer with the error body of device-protocol.md 1.8; the status is code / 1000. */
+void lk_api_error(struct lk_http_request *req, int32_t code, const char *message);
+
+/* 405 with Allow, or 204 to OPTIONS. allow is a list of methods. */
+void lk_api_wrong_method(struct lk_http_request *req, const char *allow);
+
+/* True when a Content-Type is absent or is application/json. */
+bool lk_api_is_json(const struct lk_http_request *req);
+
+/* Microseconds since the request was complete. */
+int64_t lk_api_duration_us(const struct lk_http_request *req);
+
+/* At most LK_LOG_GATE_LINES lines a second pass; the rest is counted. */
+#define LK_LOG_GATE_LINES 20u
+struct lk_log_gate {
+    int64_t second;
+    unsigned lines;
+    uint64_t suppressed;
+};
+bool lk_log_gate_pass(struct lk_log_gate *gate, int64_t mono_ms);
+/* Log how many lines did not pass, once the flood is over. Call it every second. */
+void lk_log_gate_tick(struct lk_log_gate *gate, int64_t mono_ms);
+
+#endif

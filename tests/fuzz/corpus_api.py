@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Write the seeds of path_fuzz and hub_auth_fuzz.
+
+usage: corpus_api.py OUTPUT_DIRECTORY STAMP_FILE
+"""
+import pathlib
+import sys
+
+out, stamp = (pathlib.Path(a) for a in sys.argv[1:])
+
+SEEDS = {
+    "path": {
+        "register": "/0ne00000001/registrations/dev-1/register?api-version=2021-06-01",
+        "poll": "/0ne00000001/registrations/My%3aDev.1_x/operations/5.31.b1?"
+                "api-version=2018-09-01-preview&x=y",
+        "lookup": "/0ne00000001/registrations/d+e?forceRegistration=true&api-version=2019-03-31",
+        "tricks": "/%2e%2e/./..//%2F/a%00b/%zz?api-version=&api-version",
+    },
+    "hub_auth": {
+        "ask": '{"hub":"hub.example.test","token":"SharedAccessSignature sr=hub.example.test%2F'
+               'devices%2Fdev-1&sig=uRT%2FSKmuN9kHCTbm1TvE6LnBbyVRGz4xSYJuYqODNSk%3D&'
+               'se=1900000000"}',
+        "odd": '{"token":7,"hub":null,"x":[{}]}',
+    },
+}
+
+for folder, seeds in SEEDS.items():
+    (out / folder).mkdir(parents=True, exist_ok=True)
+    for name, text in seeds.items():
+        (out / folder / name).write_bytes(text.encode())
+stamp.write_text("made\n")
