@@ -58,6 +58,19 @@ void lk_config_diff(const struct lk_config *a, const struct lk_config *b,
 /* Set what a reload takes in running to what fresh says. */
 void lk_config_adopt(struct lk_config *running, const struct lk_config *fresh);
 
+/* A value that a new configuration file begins with; value NULL leaves the key at its default. */
+struct lk_config_setting {
+    const char *key, *value;
+};
+
+/*
+ * A configuration file with every key below its sentence: those of settings with their values, the
+ * others in comments at their defaults. LK_ERR_ARG for a value with a line end in it. That the
+ * values are acceptable is for lk_config_parse() to say.
+ */
+LK_MUST_CHECK enum lk_err lk_config_template(const struct lk_config_setting *settings,
+                                             size_t settings_count, struct lk_buf *ret);
+
 /* The documented table as text for --help, or as man page rows (roff) when roff is set. */
 LK_MUST_CHECK enum lk_err lk_config_describe(bool roff, struct lk_buf *ret);
 
