@@ -84,21 +84,34 @@ lk_cli_note(const char *fmt, ...)
     (void)fputc('\n', stderr);
 }
 
+/* ASCII only: what a stranger chose may hold what a terminal obeys. */
+#define JSON_FLAGS (JSON_COMPACT | JSON_ENSURE_ASCII)
+
 int
 lk_cli_print_json(const struct json_t *value)
 {
-    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
-    enum lk_err err;
-
-    if ((err = lk_json_write(value, &text)) != LK_OK ||
-        (err = lk_buf_put_u8(&text, '\n')) != LK_OK) {
-        return lk_cli_fail(err, "cannot write the answer");
-    }
     errno = 0;
-    if (fwrite(text.data, 1, text.len, stdout) != text.len) {
+    if (json_dumpf(value, stdout, JSON_FLAGS) != 0 || fputc('\n', stdout) == EOF) {
         return lk_cli_fail(LK_ERR_IO, "cannot write the answer");
     }
     return 0;
+}
+
+static int
+json_append(const char *text, size_t len, void *ctx)
+{
+    return lk_buf_put((struct lk_buf *)ctx, text, len) == LK_OK ? 0 : -1;
+}
+
+enum lk_err
+lk_cli_put_json(struct lk_buf *out, json_t *value)
+{
+    LK_AUTO(json) json_t *own = value;
+
+    if (own == NULL || json_dump_callback(own, json_append, out, JSON_FLAGS) != 0) {
+        return LK_ERR_NOMEM;
+    }
+    return lk_buf_puts(out, "\n");
 }
 
 static void

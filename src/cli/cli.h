@@ -37,8 +37,12 @@ int lk_cli_fail(enum lk_err err, const char *fmt, ...) __attribute__((format(pri
 /* Print "latchkey: <text>" to stderr, for what is no failure. */
 void lk_cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Print one JSON document and a newline to stdout; the exit code of a failure, 0 if all is well. */
+/* Print one JSON document in ASCII and a newline to stdout; the exit code of a failure, 0 if all is
+ * well. */
 int lk_cli_print_json(const json_t *value);
+
+/* Append the same to out. Takes over value, which may be NULL: LK_ERR_NOMEM then. */
+LK_MUST_CHECK enum lk_err lk_cli_put_json(struct lk_buf *out, json_t *value);
 
 #define LK_CLI_SECRET_MAX 4096u /* bytes of a secret that comes from a file */
 

@@ -37,6 +37,31 @@ void lk_cli_service_close(struct lk_cli_service *s); /* a zeroed one is allowed 
  */
 int lk_cli_scope(struct lk_cli_service *s, const char *given, char ret[LK_ID_SCOPE_MAX + 1]);
 
+/* Who acts, for the audit record: "cli:<user name>". */
+void lk_cli_actor(char *buf, size_t cap);
+
+/* A fresh ID scope in the form that people know: "0ne" and eight hexadecimal digits. */
+LK_MUST_CHECK enum lk_err lk_cli_scope_make(char ret[LK_ID_SCOPE_MAX + 1]);
+
+/*
+ * A listing, page by page. A page is formatted inside its transaction and written after it, so that
+ * a reader who takes his time (a pager) holds no transaction open. page() calls for at most limit
+ * rows after the key `after` ("" from the start), and for each row counts it, formats it into text,
+ * and leaves its key in last. ctx is the command's own.
+ */
+#define LK_CLI_PAGE_ROWS 200u
+struct lk_cli_listing {
+    enum lk_err (*page)(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit);
+    const char *what; /* for the message of a failure: "cannot list the hubs" */
+    const char *head; /* the table's first line; not with json */
+    bool json;
+    void *ctx;
+    struct lk_buf text;
+    size_t rows_count; /* of this page */
+    char after[LK_HOST_NAME_MAX + 1], last[LK_HOST_NAME_MAX + 1];
+};
+int lk_cli_list(struct lk_cli_service *s, struct lk_cli_listing *l);
+
 /* lk_cli_fail() with the database's own words where it has some. */
 int lk_cli_store_fail(enum lk_err err, const char *what);
 
