@@ -15,6 +15,9 @@ version(int argc, char **argv)
 }
 
 static const struct lk_command commands[] = {
+    {"init", lk_cmd_init, "make a new service: keys, database, certificate, configuration"},
+    {"scope", lk_cmd_scope, "add and list ID scopes"},
+    {"hub", lk_cmd_hub, "add, list and remove hubs, look at their devices"},
     {"device", lk_cmd_device, "show this device's TPM keys, register it, sign tokens, forget"},
     {"doctor", lk_cmd_doctor, "tell what TPM is there and what would stop it from registering"},
     {"version", version, "print the version"},

@@ -1,0 +1,195 @@
+/* latchkey hub: the hubs that devices are assigned to. */
+#include "cli/cmd_hub.h"
+
+#include <string.h>
+
+#include "base/codec.h"
+
+/* ---- add ------------------------------------------------------------------------------------- */
+
+enum { OPT_WEIGHT = LK_CLI_OPT_COMMAND, OPT_NO_ALLOCATION };
+
+struct addition {
+    const char *actor;
+    struct lk_hub hub;
+};
+
+static enum lk_err
+add_take(void *ctx, int option, const char *value)
+{
+    struct lk_hub *hub = (struct lk_hub *)ctx;
+    uint64_t weight;
+
+    if (option == OPT_NO_ALLOCATION) {
+        hub->allocatable = false;
+        return LK_OK;
+    }
+    if (lk_cli_number(value, 1, 1000, &weight) != LK_OK) {
+        return LK_ERR_ARG;
+    }
+    hub->weight = (uint32_t)weight;
+    return LK_OK;
+}
+
+static const struct lk_cli_form add_form = {
+    .usage = "latchkey hub add NAME [--weight N] [--no-allocation] [--config FILE]",
+    .help = "Add an embedded hub: its device identities live in the service's own store. NAME is\n"
+            "the host name that devices get to know, with a dot in it.\n\n"
+            "  --weight N               share of new devices, 1 to 1000 against the other hubs';\n"
+            "                           default 1\n"
+            "  --no-allocation          only for enrollments that name it\n" LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){{"weight", required_argument, NULL, OPT_WEIGHT},
+                                       {"no-allocation", no_argument, NULL, OPT_NO_ALLOCATION},
+                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+    .take = add_take,
+};
+
+enum lk_err
+lk_cli_hub_name(const char *text, char ret[LK_HOST_NAME_MAX + 1])
+{
+    /* Azure's SDKs take what is before the first dot for the hub's short name. */
+    if (!lk_host_name_ok(text, strlen(text)) || strchr(text, '.') == NULL ||
+        lk_strcpy(ret, LK_HOST_NAME_MAX + 1, text) != LK_OK) {
+        return LK_ERR_ARG;
+    }
+    lk_ascii_lower(ret);
+    return LK_OK;
+}
+
+int
+lk_cli_hub_word(const struct lk_cli_form *form, const char *text, char ret[LK_HOST_NAME_MAX + 1])
+{
+    char shown[LK_CLI_SHOWN_CAP];
+
+    if (lk_cli_hub_name(text, ret) == LK_OK) {
+        return 0;
+    }
+    return lk_cli_usage(form->usage, "\"%s\" is no host name with a dot in it",
+                        lk_cli_shown(text, shown));
+}
+
+static enum lk_err
+add_run(struct lk_txn *tx, void *arg)
+{
+    const struct addition *a = (const struct addition *)arg;
+    struct lk_hub there = {.sealed_connection = LK_BUF_INIT};
+    enum lk_err err = lk_txn_hub_get(tx, a->hub.name, &there);
+
+    lk_buf_fini(&there.sealed_connection);
+    if (err != LK_ERR_NOT_FOUND) {
+        return err == LK_OK ? LK_ERR_EXISTS : err;
+    }
+    return lk_cli_hub_create(tx, a->actor, &a->hub);
+}
+
+enum lk_err
+lk_cli_hub_create(struct lk_txn *tx, const char *actor, const struct lk_hub *hub)
+{
+    char detail[96];
+    enum lk_err err = lk_txn_hub_put(tx, hub);
+
+    if (err != LK_OK) {
+        return err;
+    }
+    (void)snprintf(detail, sizeof(detail),
+                   "{\"kind\":\"embedded\",\"weight\":%u,\"allocatable\":%s}", hub->weight,
+                   hub->allocatable ? "true" : "false");
+    return lk_txn_audit_append(tx, actor, "hub.add", "", hub->name, detail);
+}
+
+static int
+hub_add(int argc, char **argv)
+{
+    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
+    struct lk_cli_common common = {.json = false};
+    struct addition a = {.actor = s.actor,
+                         .hub = {.kind = LK_HUB_EMBEDDED, .weight = 1, .allocatable = true}};
+    int code;
+    enum lk_err err;
+
+    if (!lk_cli_options(&add_form, argc, argv, &common, &a.hub, &code)) {
+        return code;
+    }
+    if ((code = lk_cli_hub_word(&add_form, argv[optind], a.hub.name)) != 0) {
+        return code;
+    }
+    if ((code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s)) != 0) {
+        return code;
+    }
+    if ((err = lk_store_write_wait(s.session, add_run, &a)) != LK_OK) {
+        return lk_cli_store_fail(err, "cannot add the hub");
+    }
+    return 0;
+}
+
+/* ---- list ------------------------------------------------------------------------------------ */
+
+static const struct lk_cli_form list_form = {
+    .usage = "latchkey hub list [--json] [--config FILE]",
+    .help = "List the hubs.\n\n" LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .options =
+        (const struct option[]){LK_CLI_JSON_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+};
+
+static enum lk_err
+hub_put(void *ctx, const struct lk_hub *hub)
+{
+    struct lk_cli_listing *l = (struct lk_cli_listing *)ctx;
+    const char *kind = hub->kind == LK_HUB_EMBEDDED ? "embedded" : "http";
+    char time[LK_CLI_TIME_CAP];
+
+    (void)lk_cli_time(hub->created_ms, time);
+    if (!l->json) {
+        return lk_buf_printf(&l->text, "%-40s %-9s %6u  %-10s %s\n", hub->name, kind, hub->weight,
+                             hub->allocatable ? "yes" : "no", time);
+    }
+    return lk_cli_put_json(&l->text, json_pack("{s:s, s:s, s:i, s:b, s:s}", "name", hub->name,
+                                               "kind", kind, "weight", (int)hub->weight,
+                                               "allocatable", hub->allocatable, "created", time));
+}
+
+/* There are few: one page. */
+static enum lk_err
+hubs_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
+{
+    (void)limit;
+    return lk_txn_hub_each(tx, hub_put, l);
+}
+
+static int
+hub_list(int argc, char **argv)
+{
+    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
+    struct lk_cli_listing list = {
+        .page = hubs_page,
+        .what = "cannot list the hubs",
+        .head = "NAME                                     KIND      WEIGHT  ALLOCATED  CREATED"};
+    struct lk_cli_common common = {.json = false};
+    int code;
+
+    if (!lk_cli_options(&list_form, argc, argv, &common, NULL, &code) ||
+        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0) {
+        return code;
+    }
+    list.json = common.json;
+    return lk_cli_list(&s, &list);
+}
+
+int
+lk_cmd_hub(int argc, char **argv)
+{
+    static const struct lk_command commands[] = {
+        {"add", hub_add, "add an embedded hub"},
+        {"list", hub_list, "list the hubs"},
+        {"remove", lk_cli_hub_remove, "remove a hub that is not in use"},
+        {"devices", lk_cli_hub_devices, "list the device identities of a hub"},
+        {"show-device", lk_cli_hub_show_device, "show one device identity"},
+        {"check-token", lk_cli_hub_check_token, "check a device's token as the hub does"},
+        {NULL, NULL, NULL},
+    };
+
+    return lk_cli_dispatch(commands, "latchkey hub", argc, argv);
+}
