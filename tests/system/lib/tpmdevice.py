@@ -42,5 +42,5 @@ class TpmDevice:
 
     def handles(self):
         """What the TPM holds now, by kind of handle."""
-        return {kind: sorted(self.tool("tpm2_getcap", f"handles-{kind}").split())
+        return {kind: sorted(self.tool("tpm2_getcap", f"handles-{kind}").replace("- ", "").split())
                 for kind in ("persistent", "transient", "loaded-session", "saved-session")}
