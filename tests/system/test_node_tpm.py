@@ -2,12 +2,15 @@
 import base64
 import json
 import os
-import subprocess
+import socket
+import struct
+from urllib.parse import unquote
 
 import pytest
 
 from conftest import HERE
 from lib.process import wait_until
+from lib.sas import escape
 from lib.service import Service
 
 
@@ -57,9 +60,6 @@ def device(network, bridge, node_modules, service):
 def tpm_clear(socket_path):
     """TPM2_Clear by the lockout hierarchy with its empty password, as raw bytes: the bridge serves
     the SDK, and tpm2-tools would need ports of its own."""
-    import socket
-    import struct
-
     session = struct.pack(">IHBH", 0x40000009, 0, 0, 0)
     body = struct.pack(">I", 0x4000000A) + struct.pack(">I", len(session)) + session
     command = struct.pack(">HII", 0x8002, 10 + len(body), 0x126) + body
@@ -75,24 +75,22 @@ def tampered(token):
     """The same token with one bit of its signature changed."""
     head, tail = token.split("&sig=")
     sig, rest = tail.split("&", 1)
-    raw = bytearray(base64.b64decode(sig.replace("%2B", "+").replace("%2F", "/").replace(
-        "%3D", "=")))
+    raw = bytearray(base64.b64decode(unquote(sig)))
     raw[0] ^= 1
-    from lib.sas import escape
     return f"{head}&sig={escape(base64.b64encode(raw).decode())}&{rest}"
 
 
 def test_registers_and_registers_again(device, service, network, swtpm):
     """From 401 to assigned; the key in the TPM is the hub's; a second time; after TPM2_Clear."""
     first = device.register()
-    assert first["result"]["assignedHub"] == service.hub
-    assert first["result"]["deviceId"] == device.registration_id
-    assert first["result"]["status"] == "assigned"
+    assert first["state"]["assignedHub"] == service.hub
+    assert first["state"]["deviceId"] == device.registration_id
+    assert first["state"]["status"] == "assigned"
     assert service.accepts(first["token"])
     assert not service.accepts(tampered(first["token"]))
 
     second = device.register()
-    assert second["result"]["deviceId"] == device.registration_id
+    assert second["state"]["deviceId"] == device.registration_id
     assert service.accepts(second["token"])
     wait_until(lambda: not service.accepts(first["token"]), "the first key retires")
 
@@ -102,7 +100,7 @@ def test_registers_and_registers_again(device, service, network, swtpm):
     third = device.register()
     keys = device.keys()
     assert keys["ek"] == ek and keys["srk"] != srk
-    assert third["result"]["deviceId"] == device.registration_id
+    assert third["state"]["deviceId"] == device.registration_id
     assert service.accepts(third["token"])
     wait_until(lambda: not service.accepts(second["token"]), "the old owner's key retires")
 

@@ -2,7 +2,7 @@
 // usage: node register_tpm.js HOST SCOPE [REGISTRATION-ID]
 //
 // Registers by HTTP with the unmodified SDK, then signs a SAS token for the hub with the key that
-// the TPM now holds, and prints one line of JSON: the result and the token.
+// the TPM now holds, and prints one line of JSON: registrationState and the token.
 const { promisify } = require('util');
 const { ProvisioningDeviceClient } = require('azure-iot-provisioning-device');
 const { Http } = require('azure-iot-provisioning-device-http');
@@ -18,10 +18,11 @@ async function hubToken(sign, hub, deviceId) {
 async function main(host, scope, registrationId) {
   const tpm = require('./tpm').open(registrationId);
   const client = ProvisioningDeviceClient.create(host, scope, new Http(), tpm);
-  const result = await promisify(client.register.bind(client))();
+  // With a TPM the SDK hands over the whole operation status, not just the state.
+  const { registrationState: state } = await promisify(client.register.bind(client))();
   const sign = promisify(tpm.signWithIdentity.bind(tpm));
-  const token = await hubToken(sign, result.assignedHub, result.deviceId);
-  console.log(JSON.stringify({ result, token }));
+  const token = await hubToken(sign, state.assignedHub, state.deviceId);
+  console.log(JSON.stringify({ state, token }));
   process.exit(0);
 }
 
