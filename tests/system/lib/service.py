@@ -39,6 +39,7 @@ class Service:
         self.config_path = os.path.join(self.data, "latchkeyd.conf")
         os.makedirs(self.directory, exist_ok=True)
         self.cli("init", "--data-dir", self.data, "--id-scope", self.scope, "--host", self.host,
+                 "--host", "localhost",
                  "--hub", self.hub, "--listen", "%s:%d" % self.address,
                  "--admin-listen", "%s:%d" % self.admin_address)
         self.configure(**settings)

@@ -1,12 +1,14 @@
 """A peer without manners: raw bytes to a service, and what comes back judged."""
 import base64
 import re
+import time
 
 from lib import dialects, https
 from lib.device import Device
 from lib.https import Connection
 
 NODE = dialects.Node()
+LOGGED_PER_S = 15  # the service writes at most 20 lines a second about requests that are bad
 
 
 class Stranger:
@@ -16,12 +18,22 @@ class Stranger:
         self.service = service
         self.secrets = [victim.registration_id, victim.ek_base64, victim.hub, victim.operation_id,
                         base64.b64encode(victim.key).decode()]
+        self.second, self.asked = 0, 0
+
+    def pace(self):
+        """Stay below the rate at which the service begins to leave lines out of its log."""
+        while int(time.monotonic()) == self.second and self.asked >= LOGGED_PER_S:
+            time.sleep(0.02)
+        if int(time.monotonic()) != self.second:
+            self.second, self.asked = int(time.monotonic()), 0
+        self.asked += 1
 
     def connect(self, **kwargs):
         return Connection(self.service.address, self.service.ca_file, self.service.host, **kwargs)
 
     def ask(self, data):
         """One answer to these bytes on a connection of their own."""
+        self.pace()
         with self.connect() as connection:
             return self.harmless(connection.ask(data))
 
