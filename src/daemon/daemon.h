@@ -1,0 +1,94 @@
+/*
+ * The service as a process: what it is made of, how it starts, is reloaded, watched and stopped.
+ * The main thread runs a control loop: signals, timers and the local listener; devices are served
+ * by the workers. Only src/daemon includes this.
+ */
+#ifndef LK_DAEMON_DAEMON_H
+#define LK_DAEMON_DAEMON_H
+
+#include <sys/stat.h>
+
+#include "api/api.h"
+#include "daemon/worker.h"
+#include "net/loop.h"
+
+#define LK_STUCK_MS 10000 /* a loop that has not turned for this long is stuck */
+
+/* Drops what an import left behind that was cut off (housekeeping.c). */
+struct lk_sweep {
+    struct lk_job job;
+    struct lk_timer *timer;
+    bool pending, found; /* found: there may be more */
+    int64_t older_than_ms;
+};
+
+struct lk_daemon {
+    const char *config_path;
+    struct lk_config config; /* in force: what needs a restart is as it was at the start */
+    int64_t started_unix_ms;
+
+    struct lk_keyring *ring;
+    struct stat ring_stat; /* of the keyring's file when it was last looked at */
+    struct lk_tls *tls;
+    struct lk_store *store;
+    struct lk_srk_cache *srk_cache;
+
+    struct lk_worker **workers; /* workers_count of them */
+    size_t workers_count;
+
+    /* The control loop. */
+    struct lk_loop *loop;
+    struct lk_session *session;
+    struct lk_watch *session_watch, *on_term, *on_int, *on_hup;
+    struct lk_timer *tick, *drain_timer;
+    struct lk_hub_core *hub;
+    struct lk_auth_api *auth_api;
+    struct lk_admin_api *admin_api;
+    struct lk_surface admin_surfaces[2];
+    struct lk_router admin_router;
+    struct lk_http_server *admin_server; /* NULL when switched off */
+    struct lk_sweep sweep;
+    unsigned ticks;
+
+    bool draining, admin_draining, admin_drained;
+    int64_t drain_until_mono_ms; /* then what is left is cut */
+    uint64_t reloads, reloads_failed;
+};
+
+/* Serve until a signal ends it: the exit code of the process. */
+int lk_daemon_run(const char *config_path);
+
+/* Say what is wrong with a configuration and everything that it names: an exit code. */
+int lk_daemon_check(const char *config_path);
+
+/* ---- reload.c ---- */
+
+/* Load the keyring and the certificate. error says what failed. */
+#define LK_DAEMON_ERROR_CAP 640u
+LK_MUST_CHECK enum lk_err lk_daemon_load_tls(const struct lk_config *config,
+                                             char error[LK_DAEMON_ERROR_CAP], struct lk_tls **ret);
+LK_MUST_CHECK enum lk_err lk_daemon_load_keyring(const struct lk_config *config,
+                                                 char error[LK_DAEMON_ERROR_CAP],
+                                                 struct stat *ret_stat, struct lk_keyring **ret);
+
+/* SIGHUP: read everything aside; take it whole, or keep everything that is in force. */
+void lk_daemon_reload(struct lk_daemon *d);
+
+/* Load the keyring again when its file has changed. */
+void lk_daemon_keyring_watch(struct lk_daemon *d);
+
+/* ---- housekeeping.c ---- */
+
+LK_MUST_CHECK enum lk_err lk_daemon_housekeeping_new(struct lk_daemon *d);
+void lk_daemon_housekeeping_free(struct lk_daemon *d);
+/* How many loops do not turn. */
+unsigned lk_daemon_stuck(const struct lk_daemon *d);
+
+/* ---- store access that check and daemon share ---- */
+
+LK_MUST_CHECK enum lk_err lk_daemon_open_store(const struct lk_config *config,
+                                               const struct lk_keyring *ring, bool read_only,
+                                               char error[LK_DAEMON_ERROR_CAP],
+                                               struct lk_store **ret);
+
+#endif

@@ -1,0 +1,111 @@
+/* What the control loop does by the clock: heartbeats, the keyring's file, abandoned imports. */
+#include <systemd/sd-daemon.h>
+
+#include "base/log.h"
+#include "daemon/daemon.h"
+
+#define TICK_MS 1000
+#define KEYRING_TICKS 5 /* well within LK_KEYRING_GRACE_MS, in which every instance must see it */
+
+#define SWEEP_FIRST_MS 10000
+#define SWEEP_EVERY_MS 600000
+#define SWEEP_NEXT_MS 100       /* between the steps of one sweep, so that devices go first */
+#define SWEEP_ROWS 500u         /* of one step */
+#define IMPORT_AGE_MS 3600000LL /* nothing was added to it for an hour: it was cut off */
+
+unsigned
+lk_daemon_stuck(const struct lk_daemon *d)
+{
+    int64_t now = lk_clock_mono_ms(&lk_clock_system);
+    unsigned stuck = 0;
+
+    for (size_t i = 0; i < d->workers_count; i++) {
+        if (now - lk_worker_turned_ms(d->workers[i]) > LK_STUCK_MS) {
+            stuck++;
+        }
+    }
+    return stuck;
+}
+
+static void
+tick(void *ctx)
+{
+    struct lk_daemon *d = ctx;
+
+    d->ticks++;
+    if (lk_daemon_stuck(d) == 0) {
+        (void)sd_notify(0, "WATCHDOG=1"); /* without systemd there is nobody to tell */
+    }
+    if (d->ticks % KEYRING_TICKS == 0 && !d->draining) {
+        lk_daemon_keyring_watch(d);
+    }
+    lk_auth_api_tick(d->auth_api);
+    lk_timer_arm(d->tick, TICK_MS);
+}
+
+/* ---- abandoned imports ----------------------------------------------------------------------- */
+
+static enum lk_err
+sweep_run(struct lk_txn *tx, void *arg)
+{
+    struct lk_sweep *s = arg;
+    int64_t id;
+    bool left;
+    enum lk_err err;
+
+    s->found = false;
+    err = lk_txn_import_abandoned(tx, s->older_than_ms, &id);
+    if (err != LK_OK) {
+        return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+    }
+    s->found = true;
+    return lk_txn_import_drop(tx, id, SWEEP_ROWS, &left);
+}
+
+static void
+sweep_done(void *arg, enum lk_err err)
+{
+    struct lk_sweep *s = arg;
+
+    s->pending = false;
+    if (err != LK_OK) {
+        lk_log(LK_LOG_WARNING, "import.sweep_failed", LK_F_ERR(err));
+    }
+    lk_timer_arm(s->timer, err == LK_OK && s->found ? SWEEP_NEXT_MS : SWEEP_EVERY_MS);
+}
+
+static void
+sweep(void *ctx)
+{
+    struct lk_daemon *d = ctx;
+    struct lk_sweep *s = &d->sweep;
+
+    if (d->draining) {
+        return;
+    }
+    s->older_than_ms = lk_clock_unix_ms(&lk_clock_system) - IMPORT_AGE_MS;
+    s->job = (struct lk_job){.run = sweep_run, .done = sweep_done, .arg = s};
+    s->pending = true;
+    lk_store_write(d->session, &s->job);
+}
+
+enum lk_err
+lk_daemon_housekeeping_new(struct lk_daemon *d)
+{
+    enum lk_err err;
+
+    if ((err = lk_timer_new(d->loop, tick, d, &d->tick)) != LK_OK ||
+        (err = lk_timer_new(d->loop, sweep, d, &d->sweep.timer)) != LK_OK) {
+        return err;
+    }
+    lk_timer_arm(d->tick, TICK_MS);
+    lk_timer_arm(d->sweep.timer, SWEEP_FIRST_MS);
+    return LK_OK;
+}
+
+void
+lk_daemon_housekeeping_free(struct lk_daemon *d)
+{
+    lk_timer_drop(&d->tick);
+    lk_timer_drop(&d->sweep.timer);
+}

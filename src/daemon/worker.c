@@ -1,0 +1,269 @@
+#include "daemon/worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "api/api.h"
+#include "base/log.h"
+#include "net/loop.h"
+
+#define TICK_MS 1000
+#define QUIET_MS 10 /* between looks whether the last work has ended */
+
+struct lk_worker {
+    struct lk_loop *loop;
+    struct lk_session *session;
+    struct lk_watch *session_watch;
+    struct lk_hub_core *hub;
+    struct lk_provision *provision;
+    struct lk_device_api *device_api;
+    struct lk_surface surfaces[1];
+    struct lk_router router;
+    struct lk_http_server *server;
+    struct lk_timer *tick, *quiet;
+    uint32_t drain_ms;
+    pthread_t thread;
+    bool started;
+    atomic_bool stopped;
+    _Atomic int64_t turned_ms;
+};
+
+/* ---- on the worker's thread ------------------------------------------------------------------ */
+
+static void
+session_ready(void *ctx)
+{
+    struct lk_worker *w = ctx;
+
+    lk_session_dispatch(w->session);
+}
+
+static void
+tick(void *ctx)
+{
+    struct lk_worker *w = ctx;
+
+    atomic_store(&w->turned_ms, lk_clock_mono_ms(&lk_clock_system));
+    lk_device_api_tick(w->device_api);
+    lk_timer_arm(w->tick, TICK_MS);
+}
+
+/* No connection is left; work that answers nobody may still be under way. */
+static void
+quiet_wait(void *ctx)
+{
+    struct lk_worker *w = ctx;
+
+    if (lk_provision_pending(w->provision) > 0) {
+        lk_timer_arm(w->quiet, QUIET_MS);
+        return;
+    }
+    lk_loop_stop(w->loop);
+}
+
+static void
+drain(void *ctx)
+{
+    struct lk_worker *w = ctx;
+
+    lk_http_server_drain(w->server, w->drain_ms, quiet_wait, w);
+}
+
+static void *
+thread_main(void *arg)
+{
+    struct lk_worker *w = arg;
+    enum lk_err err;
+
+    tick(w);
+    if ((err = lk_loop_run(w->loop)) != LK_OK) {
+        lk_log(LK_LOG_ERROR, "worker.failed", LK_F_ERR(err));
+    }
+    atomic_store(&w->stopped, true);
+    return NULL;
+}
+
+/* ---- from other threads ---------------------------------------------------------------------- */
+
+struct renewal {
+    struct lk_worker *worker;
+    struct lk_tls *tls;
+    struct lk_keyring *ring;
+};
+
+static void
+renew(void *ctx)
+{
+    struct renewal *r = ctx;
+
+    lk_http_server_set_tls(r->worker->server, r->tls);
+    lk_provision_set_keyring(r->worker->provision, r->ring);
+    lk_hub_core_set_keyring(r->worker->hub, r->ring);
+    lk_tls_free(r->tls);
+    lk_keyring_free(r->ring);
+    free(r);
+}
+
+enum lk_err
+lk_worker_renew(struct lk_worker *w, struct lk_tls *tls, struct lk_keyring *ring)
+{
+    struct renewal *r = malloc(sizeof(*r));
+    enum lk_err err;
+
+    if (r == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    *r = (struct renewal){w, lk_tls_ref(tls), lk_keyring_ref(ring)};
+    if ((err = lk_loop_post(w->loop, renew, r)) != LK_OK) {
+        lk_tls_free(r->tls);
+        lk_keyring_free(r->ring);
+        free(r);
+    }
+    return err;
+}
+
+enum lk_err
+lk_worker_drain(struct lk_worker *w, uint32_t deadline_ms)
+{
+    w->drain_ms = deadline_ms; /* the post makes it visible there */
+    return lk_loop_post(w->loop, drain, w);
+}
+
+int64_t
+lk_worker_turned_ms(const struct lk_worker *w)
+{
+    return atomic_load(&w->turned_ms);
+}
+
+bool
+lk_worker_stopped(const struct lk_worker *w)
+{
+    return atomic_load(&w->stopped);
+}
+
+uint16_t
+lk_worker_port(const struct lk_worker *w)
+{
+    return lk_http_server_port(w->server);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static enum lk_err
+provision_open(struct lk_worker *w, const struct lk_worker_config *config)
+{
+    struct lk_provision_config opts = {
+        .session = w->session,
+        .clock = &lk_clock_system,
+        .rnd = &lk_rand_system,
+        .keyring = config->ring,
+        .srk_cache = config->srk_cache,
+        .epoch_s = config->config->challenge_epoch_s,
+        .audit_refusals_per_s = config->config->audit_refusals_per_s,
+    };
+    enum lk_err err;
+
+    if ((err = lk_hub_core_new(config->ring, &lk_rand_system, &w->hub)) != LK_OK) {
+        return err;
+    }
+    opts.embedded = lk_hub_core_link(w->hub);
+    return lk_provision_new(&opts, &w->provision);
+}
+
+static enum lk_err
+server_open(struct lk_worker *w, const struct lk_worker_config *config,
+            char error[LK_WORKER_ERROR_CAP])
+{
+    struct lk_http_server_config opts = {
+        .listen = config->listen,
+        .reuse_port = true,
+        .tls = config->tls,
+        .limits = config->config->limits,
+        .handle = lk_router_handle,
+        .ctx = &w->router,
+    };
+    char why[LK_HTTP_ERROR_CAP] = "";
+    enum lk_err err;
+
+    w->surfaces[0] = lk_device_api_surface(w->device_api);
+    w->router = (struct lk_router){w->surfaces, LK_ARRAY_LEN(w->surfaces)};
+    if ((err = lk_http_server_new(w->loop, &opts, why, &w->server)) != LK_OK) {
+        (void)snprintf(error, LK_WORKER_ERROR_CAP, "listen: %s",
+                       why[0] == '\0' ? lk_err_text(err) : why);
+    }
+    return err;
+}
+
+static enum lk_err
+worker_open(struct lk_worker *w, const struct lk_worker_config *config,
+            char error[LK_WORKER_ERROR_CAP])
+{
+    enum lk_err err;
+
+    if ((err = lk_loop_new(&w->loop)) != LK_OK ||
+        (err = lk_session_open(config->store, &w->session)) != LK_OK ||
+        (err = lk_watch_new(w->loop, lk_session_fd(w->session), session_ready, w,
+                            &w->session_watch)) != LK_OK ||
+        (err = lk_timer_new(w->loop, tick, w, &w->tick)) != LK_OK ||
+        (err = lk_timer_new(w->loop, quiet_wait, w, &w->quiet)) != LK_OK ||
+        (err = provision_open(w, config)) != LK_OK ||
+        (err = lk_device_api_new(w->provision, &lk_clock_system, &w->device_api)) != LK_OK) {
+        (void)snprintf(error, LK_WORKER_ERROR_CAP, "worker: %s", lk_err_text(err));
+        return err;
+    }
+    return server_open(w, config, error);
+}
+
+enum lk_err
+lk_worker_new(const struct lk_worker_config *config, char error[LK_WORKER_ERROR_CAP],
+              struct lk_worker **ret)
+{
+    LK_AUTO(lk_worker) struct lk_worker *w = calloc(1, sizeof(*w));
+    enum lk_err err;
+
+    if (w == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    atomic_init(&w->stopped, false);
+    atomic_init(&w->turned_ms, lk_clock_mono_ms(&lk_clock_system));
+    if ((err = worker_open(w, config, error)) != LK_OK) {
+        return err;
+    }
+    *ret = lk_worker_take(&w);
+    return LK_OK;
+}
+
+enum lk_err
+lk_worker_start(struct lk_worker *w)
+{
+    if (pthread_create(&w->thread, NULL, thread_main, w) != 0) {
+        return LK_ERR_NOMEM;
+    }
+    w->started = true;
+    (void)pthread_setname_np(w->thread, "worker"); /* for people who look at threads */
+    return LK_OK;
+}
+
+void
+lk_worker_free(struct lk_worker *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    if (w->started) {
+        (void)pthread_join(w->thread, NULL); /* cannot fail: joined here only, by another thread */
+    }
+    lk_http_server_drop(&w->server);
+    lk_device_api_free(w->device_api);
+    lk_provision_drop(&w->provision);
+    lk_hub_core_drop(&w->hub);
+    lk_timer_drop(&w->tick);
+    lk_timer_drop(&w->quiet);
+    lk_watch_drop(&w->session_watch);
+    lk_session_drop(&w->session);
+    lk_loop_drop(&w->loop);
+    free(w);
+}
