@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Write the seeds of sas_fuzz and dps_fuzz: the vectors' tokens, and one message of each kind.
+"""Write the seeds of sas_fuzz, dps_fuzz and manifest_fuzz: the vectors' tokens, and one message of
+each kind.
 
 usage: corpus_wire.py VECTORS/sas.json OUTPUT_DIRECTORY STAMP_FILE
 """
@@ -28,10 +29,25 @@ MESSAGES = {
              '"timestampUtc":"2019-03-15T19:43:02.7904455Z"}',
 }
 
-for folder in ("sas", "dps"):
+MANIFESTS = {
+    "factory.csv": 'registrationId,endorsementKey,ekId,ekType,tpmKind\r\n'
+                   'dev-1,AToAAQ==,,RSA-2048,software\r\n',
+    "all.csv": 'registrationId,endorsementKey,deviceId,provisioningStatus,allocationPolicy,iotHubs,'
+               'initialTwin,reprovisionPolicy\n'
+               'd,ARo=;AToAAQ==,D,disabled,static,a.test b.test,"{""tags"":{""a"":\n1}}",never\n',
+    "factory.jsonl": '{"registrationId":"dev-1","endorsementKey":"AToAAQ==","ekId":"",'
+                     '"tpmKind":"discrete"}\n',
+    "all.jsonl": '{"registrationId":"d","endorsementKeys":["ARo=","AToAAQ=="],"deviceId":"D",'
+                 '"provisioningStatus":"enabled","allocationPolicy":"hashed","iotHubs":["a.test"],'
+                 '"initialTwin":{"tags":{"a":1.5}},"reprovisionPolicy":"reset"}\n',
+}
+
+for folder in ("sas", "dps", "manifest"):
     (out / folder).mkdir(parents=True, exist_ok=True)
 for i, case in enumerate(json.loads(vectors.read_text())["cases"]):
     (out / "sas" / f"case-{i:02}").write_text(case["authorization"])
 for name, text in MESSAGES.items():
     (out / "dps" / name).write_text(text)
+for name, text in MANIFESTS.items():
+    (out / "manifest" / name).write_text(text)
 stamp.write_text("made\n")
