@@ -320,6 +320,124 @@ lk_timestamp_format(int64_t unix_ms, char ret[LK_TIMESTAMP_CAP])
                    (unsigned)t.tm_min % 100u, (unsigned)t.tm_sec % 100u, (unsigned)part_ms % 1000u);
 }
 
+/* Take a number of exactly this many digits. */
+static bool
+digits_take(struct lk_reader *r, size_t count, unsigned *ret)
+{
+    const uint8_t *p;
+    uint64_t v;
+
+    if (lk_read_bytes(r, count, &p) != LK_OK ||
+        lk_decimal_parse((const char *)p, count, &v) != LK_OK) {
+        return false;
+    }
+    *ret = (unsigned)v;
+    return true;
+}
+
+static bool
+char_take(struct lk_reader *r, char wanted)
+{
+    if (r->left == 0 || *r->p != (uint8_t)wanted) {
+        return false;
+    }
+    r->p++;
+    r->left--;
+    return true;
+}
+
+static bool
+date_take(struct lk_reader *r, struct tm *t)
+{
+    unsigned year, month, day;
+    struct tm same;
+
+    if (!digits_take(r, 4, &year) || !char_take(r, '-') || !digits_take(r, 2, &month) ||
+        !char_take(r, '-') || !digits_take(r, 2, &day) || year == 0 || month < 1 || month > 12 ||
+        day < 1 || day > 31) {
+        return false;
+    }
+    t->tm_year = (int)year - 1900;
+    t->tm_mon = (int)month - 1;
+    t->tm_mday = (int)day;
+    same = *t;
+    (void)timegm(&same); /* makes 2 March of 30 February */
+    return same.tm_mday == t->tm_mday;
+}
+
+/* ".123456789" as milliseconds; nothing is 0. */
+static bool
+fraction_take(struct lk_reader *r, unsigned *ret_ms)
+{
+    unsigned digit, weight = 100, count = 0;
+
+    *ret_ms = 0;
+    if (!char_take(r, '.')) {
+        return true;
+    }
+    for (; r->left > 0 && *r->p >= '0' && *r->p <= '9'; count++) {
+        if (!digits_take(r, 1, &digit)) {
+            return false;
+        }
+        *ret_ms += digit * weight;
+        weight /= 10;
+    }
+    return count >= 1 && count <= 9;
+}
+
+/* "Z" or "+hh:mm", as minutes east. */
+static bool
+offset_take(struct lk_reader *r, int *ret_min)
+{
+    unsigned hours, minutes;
+    int sign = r->left > 0 && *r->p == '-' ? -1 : 1;
+
+    *ret_min = 0;
+    if (char_take(r, 'Z') || char_take(r, 'z')) {
+        return true;
+    }
+    if ((!char_take(r, '+') && !char_take(r, '-')) || !digits_take(r, 2, &hours) ||
+        !char_take(r, ':') || !digits_take(r, 2, &minutes) || hours > 23 || minutes > 59) {
+        return false;
+    }
+    *ret_min = sign * (int)(hours * 60 + minutes);
+    return true;
+}
+
+/* "Thh:mm:ss" with fraction and offset. A leap second counts as the second after it. */
+static bool
+time_take(struct lk_reader *r, struct tm *t, unsigned *ret_ms, int *ret_offset_min)
+{
+    unsigned hour, minute, second;
+
+    if ((!char_take(r, 'T') && !char_take(r, 't') && !char_take(r, ' ')) ||
+        !digits_take(r, 2, &hour) || !char_take(r, ':') || !digits_take(r, 2, &minute) ||
+        !char_take(r, ':') || !digits_take(r, 2, &second) || hour > 23 || minute > 59 ||
+        second > 60) {
+        return false;
+    }
+    t->tm_hour = (int)hour;
+    t->tm_min = (int)minute;
+    t->tm_sec = (int)second;
+    return fraction_take(r, ret_ms) && offset_take(r, ret_offset_min);
+}
+
+enum lk_err
+lk_timestamp_parse(const char *text, size_t len, int64_t *ret_unix_ms)
+{
+    struct lk_reader r = lk_reader_of(text, len);
+    struct tm t = {0};
+    int offset_min = 0;
+    unsigned ms = 0;
+
+    if (!date_take(&r, &t) || (r.left > 0 && !time_take(&r, &t, &ms, &offset_min)) ||
+        lk_reader_end(&r) != LK_OK) {
+        return LK_ERR_FORMAT;
+    }
+    *ret_unix_ms = ((int64_t)timegm(&t) - offset_min * 60) * 1000 + ms;
+    return LK_OK;
+}
+
 enum lk_err
 lk_decimal_parse(const char *text, size_t len, uint64_t *ret)
 {

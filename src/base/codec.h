@@ -43,6 +43,12 @@ LK_MUST_CHECK enum lk_err lk_percent_decode(const char *text, size_t len, bool p
 /* Write unix_ms (milliseconds since 1970) as RFC 3339 UTC with seven fraction digits. */
 void lk_timestamp_format(int64_t unix_ms, char ret[LK_TIMESTAMP_CAP]);
 
+/*
+ * Read RFC 3339 text as milliseconds since 1970: a date alone, or date, 'T' and time with up to
+ * nine fraction digits and "Z" or an offset. Less than a millisecond is cut off. LK_ERR_FORMAT.
+ */
+LK_MUST_CHECK enum lk_err lk_timestamp_parse(const char *text, size_t len, int64_t *ret_unix_ms);
+
 /* Strict decimal: digits only, no sign, no overflow; LK_ERR_FORMAT otherwise. */
 LK_MUST_CHECK enum lk_err lk_decimal_parse(const char *text, size_t len, uint64_t *ret);
 

@@ -198,6 +198,58 @@ percent_refusals(void **state)
     }
 }
 
+/* A time is read back from what was written, and from the other spellings of RFC 3339. */
+static void
+timestamps_read(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ms;
+    } rows[] = {
+        {"1970-01-01T00:00:00.0000000Z", 0},
+        {"1970-01-01", 0},
+        {"2026-01-02T03:04:05.6789012Z", 1767323045678},
+        {"2026-01-02t03:04:05z", 1767323045000},
+        {"2026-01-02 03:04:05.5Z", 1767323045500},
+        {"2026-01-02T01:04:05-02:00", 1767323045000},
+        {"1969-12-31T23:59:59.999Z", -1},
+        {"2024-02-29", 1709164800000},
+        {"2016-12-31T23:59:60Z", 1483228800000},
+    };
+    static const char *const refused[] = {
+        "",
+        "2026",
+        "2026-1-2",
+        "2026-02-29",
+        "2026-13-01",
+        "2026-00-01",
+        "2026-01-32",
+        "0000-01-01",
+        "2026-01-02T",
+        "2026-01-02T03:04:05",
+        "2026-01-02T03:04Z",
+        "2026-01-02T24:00:00Z",
+        "2026-01-02T03:04:61Z",
+        "2026-01-02T03:04:05.Z",
+        "2026-01-02T03:04:05.1234567890Z",
+        "2026-01-02T03:04:05Z ",
+        " 2026-01-02",
+        "2026-01-02T03:04:05+0100",
+        "2026-01-02T03:04:05+24:00",
+        "-026-01-02",
+    };
+    int64_t ms = 42;
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(refused); i++) {
+        assert_int_equal(lk_timestamp_parse(refused[i], strlen(refused[i]), &ms), LK_ERR_FORMAT);
+        assert_int_equal(ms, 42);
+    }
+    for (size_t i = 0; i < LK_ARRAY_LEN(rows); i++) {
+        assert_int_equal(lk_timestamp_parse(rows[i].text, strlen(rows[i].text), &ms), LK_OK);
+        assert_int_equal(ms, rows[i].ms);
+    }
+}
+
 /* Leap days, the time before 1970, and times past what four digits of year can say. */
 static void
 timestamps(void **state)
@@ -271,12 +323,19 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(base64_vectors),       cmocka_unit_test(base64_refusals),
-        cmocka_unit_test(base64_round_trip),    cmocka_unit_test(base64_buffer_limit),
-        cmocka_unit_test(base32_vectors),       cmocka_unit_test(hex_both_ways),
-        cmocka_unit_test(hex_refusals),         cmocka_unit_test(percent_encodes_the_rest),
-        cmocka_unit_test(percent_decodes_once), cmocka_unit_test(percent_refusals),
-        cmocka_unit_test(timestamps),           cmocka_unit_test(decimals),
+        cmocka_unit_test(base64_vectors),
+        cmocka_unit_test(base64_refusals),
+        cmocka_unit_test(base64_round_trip),
+        cmocka_unit_test(base64_buffer_limit),
+        cmocka_unit_test(base32_vectors),
+        cmocka_unit_test(hex_both_ways),
+        cmocka_unit_test(hex_refusals),
+        cmocka_unit_test(percent_encodes_the_rest),
+        cmocka_unit_test(percent_decodes_once),
+        cmocka_unit_test(percent_refusals),
+        cmocka_unit_test(timestamps),
+        cmocka_unit_test(timestamps_read),
+        cmocka_unit_test(decimals),
         cmocka_unit_test(ascii_case),
     };
 
