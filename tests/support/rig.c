@@ -404,6 +404,15 @@ rig_answer_fini(struct rig_answer *a)
 }
 
 static void
+buf_copy(struct lk_buf *to, const struct lk_buf *from)
+{
+    *to = (struct lk_buf)LK_BUF_INIT;
+    if (from->len > 0) {
+        assert_int_equal(lk_buf_put(to, from->data, from->len), LK_OK);
+    }
+}
+
+static void
 answered(void *arg, const struct lk_reg_answer *answer)
 {
     struct rig_answer *a = arg;
@@ -415,11 +424,10 @@ answered(void *arg, const struct lk_reg_answer *answer)
     a->err = answer->err;
     (void)snprintf(a->reason, sizeof(a->reason), "%s",
                    answer->reason == NULL ? "" : answer->reason);
-    assert_int_equal(lk_buf_put(&a->auth_key, answer->auth_key.data, answer->auth_key.len), LK_OK);
+    buf_copy(&a->auth_key, &answer->auth_key);
     a->state = *s;
-    a->state.auth_key = a->state.payload = (struct lk_buf)LK_BUF_INIT;
-    assert_int_equal(lk_buf_put(&a->state.auth_key, s->auth_key.data, s->auth_key.len), LK_OK);
-    assert_int_equal(lk_buf_put(&a->state.payload, s->payload.data, s->payload.len), LK_OK);
+    buf_copy(&a->state.auth_key, &s->auth_key);
+    buf_copy(&a->state.payload, &s->payload);
 }
 
 void
