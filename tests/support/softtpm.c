@@ -115,7 +115,7 @@ softtpm_key_to_pem(const struct softtpm_key *key)
     char *data = NULL, *text;
     long len;
 
-    softtpm_must(bio != NULL &&
+    softtpm_must(bio != NULL && key->light == NULL &&
                      PEM_write_bio_PKCS8PrivateKey(bio, key->pkey, NULL, NULL, 0, NULL, NULL) == 1,
                  "writing PEM");
     len = BIO_get_mem_data(bio, &data);
@@ -142,6 +142,7 @@ void
 softtpm_key_free(struct softtpm_key *key)
 {
     if (key != NULL && atomic_fetch_sub(&key->refs, 1) == 1) {
+        softtpm_light_parts_free(key->light);
         EVP_PKEY_free(key->pkey);
         free(key);
     }

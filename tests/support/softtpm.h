@@ -54,6 +54,19 @@ size_t softtpm_pool_keys_count(const struct softtpm_pool *pool);
 /* The index-th key, index < softtpm_pool_keys_count(); a new object that the caller frees. */
 struct softtpm_key *softtpm_pool_key(const struct softtpm_pool *pool, size_t index);
 
+/*
+ * Keys for load: RSA-2048 public keys like any other, made of sixteen primes of 128 bits, so that
+ * their private operation costs a sixth of an ordinary one and making one costs nothing. There are
+ * as many as anyone can count. They are even weaker than those of a pool, and have no PEM. The set
+ * must outlive its keys.
+ */
+struct softtpm_light;
+struct softtpm_light *softtpm_light_new(void);
+void softtpm_light_free(struct softtpm_light *light);
+LK_DEFINE_AUTO(struct softtpm_light, softtpm_light, softtpm_light_free);
+/* The index-th key, index below 2^32; a new object that the caller frees. */
+struct softtpm_key *softtpm_light_key(const struct softtpm_light *light, uint32_t index);
+
 /* A public area: the TPM2B_PUBLIC that goes over the wire. */
 struct softtpm_public {
     uint8_t bytes[LK_TPM_PUBLIC_MAX];

@@ -20,10 +20,13 @@ struct softtpm_template {
     size_t ek_policy_len;
 };
 
+struct softtpm_light_parts; /* softtpm_light.c */
+
 struct softtpm_key {
     atomic_uint refs;
-    EVP_PKEY *pkey;
+    EVP_PKEY *pkey; /* of a light key only the public half */
     enum softtpm_kind kind;
+    struct softtpm_light_parts *light; /* NULL but for light keys */
 };
 
 struct softtpm {
@@ -34,6 +37,12 @@ struct softtpm {
 };
 
 const struct softtpm_template *softtpm_template_of(const struct softtpm_key *key);
+
+/* RSAES-OAEP decryption by the parts of a light key: seed_len bytes into ret, or false. */
+bool softtpm_light_decrypt(const struct softtpm_light_parts *parts, const EVP_MD *md,
+                           const char *label, const uint8_t *in, size_t in_len, uint8_t *ret,
+                           size_t seed_len);
+void softtpm_light_parts_free(struct softtpm_light_parts *parts); /* NULL is allowed */
 
 /* End the program when a call that cannot fail in a test has failed. */
 void softtpm_must(bool ok, const char *what);

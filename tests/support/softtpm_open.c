@@ -88,13 +88,18 @@ seed_open_rsa(const struct softtpm_key *key, const char *label, struct bytes sec
               size_t seed_len)
 {
     const struct softtpm_template *t = softtpm_template_of(key);
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key->pkey, NULL);
-    void *label_copy = OPENSSL_memdup(label, strlen(label) + 1);
     const EVP_MD *md = EVP_get_digestbyname(t->hash);
+    EVP_PKEY_CTX *ctx;
+    void *label_copy;
     uint8_t plain[512];
     size_t plain_len = sizeof(plain);
     bool ok;
 
+    if (key->light != NULL) {
+        return softtpm_light_decrypt(key->light, md, label, secret.p, secret.len, ret, seed_len);
+    }
+    ctx = EVP_PKEY_CTX_new(key->pkey, NULL);
+    label_copy = OPENSSL_memdup(label, strlen(label) + 1);
     softtpm_must(ctx != NULL && label_copy != NULL && EVP_PKEY_decrypt_init(ctx) == 1 &&
                      EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
                      EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) == 1 &&

@@ -193,6 +193,38 @@ flipped_attributes_show(void **state)
     assert_string_equal(why, "srk.fixed_tpm_clear");
 }
 
+/* Light keys differ, pass the judge in both roles, open what is theirs, and object to the rest. */
+static void
+light_keys_work(void **state)
+{
+    LK_AUTO(softtpm_light) struct softtpm_light *light = softtpm_light_new();
+    uint8_t ids[8][LK_EK_ID_LEN];
+    const uint8_t key[32] = {1};
+
+    for (uint32_t i = 0; i < 8; i++) {
+        LK_AUTO(softtpm_key) struct softtpm_key *ek = softtpm_light_key(light, i);
+        LK_AUTO(softtpm_key) struct softtpm_key *srk = softtpm_light_key(light, UINT32_MAX - i);
+        LK_AUTO(softtpm) struct softtpm *tpm = softtpm_new(ek, srk);
+        LK_AUTO(softtpm) struct softtpm *other = softtpm_new(srk, ek);
+        LK_AUTO_BUF struct lk_buf blob = LK_BUF_INIT;
+        struct softtpm_opened opened;
+        struct lk_tpm_key judged;
+
+        judge(tpm, LK_ROLE_EK, &judged);
+        memcpy(ids[i], judged.id, LK_EK_ID_LEN);
+        for (size_t j = 0; j < i; j++) {
+            assert_memory_not_equal(ids[i], ids[j], LK_EK_ID_LEN);
+        }
+        wrap(tpm, key, sizeof(key), &blob);
+        assert_null(softtpm_open(tpm, blob.data, blob.len, &opened));
+        assert_int_equal(opened.key_len, sizeof(key));
+        assert_memory_equal(opened.key, key, sizeof(key));
+        assert_string_equal(softtpm_open(other, blob.data, blob.len, &opened), "credential secret");
+        blob.data[blob.len / 4] ^= 1;
+        assert_non_null(softtpm_open(tpm, blob.data, blob.len, &opened));
+    }
+}
+
 /* A pool's keys all differ, pass the judge and open their blobs. */
 static void
 pool_keys_work(void **state)
@@ -246,7 +278,8 @@ main(void)
         cmocka_unit_test(opens_the_vectors),     cmocka_unit_test(opens_what_we_wrap),
         cmocka_unit_test(opens_many_ecc_blobs),  cmocka_unit_test(objects_to_changes),
         cmocka_unit_test(objects_to_other_keys), cmocka_unit_test(flipped_attributes_show),
-        cmocka_unit_test(pool_keys_work),        cmocka_unit_test(pem_round_trip),
+        cmocka_unit_test(light_keys_work),       cmocka_unit_test(pool_keys_work),
+        cmocka_unit_test(pem_round_trip),
     };
 
     return lk_crypto_init() != LK_OK ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
