@@ -1,0 +1,431 @@
+"""The operator's command line: init, scope, hub, key, registration, audit."""
+import json
+import os
+import re
+import resource
+import shutil
+import sqlite3
+import stat
+import subprocess
+
+import pytest
+
+from lib.process import wait_until
+from lib.service import program
+
+ORDINARY = 65534 if os.geteuid() == 0 else os.geteuid()  # a user without privileges
+CANNOT_CREATE, DATA_ERROR, NOT_FOUND, REFUSED, CONFIG = 73, 65, 69, 77, 78
+
+
+def latchkey(*words, config=None, **kwargs):
+    env = dict(os.environ)
+    env.pop("LATCHKEY_CONFIG", None)
+    if config is not None:
+        env["LATCHKEY_CONFIG"] = str(config)
+    argv = [program("latchkey")] + [str(word) for word in words]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, env=env, **kwargs)
+
+
+def init(data, *more, **kwargs):
+    run = latchkey("init", "--data-dir", data, "--json", *more, **kwargs)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A service that has just been made; nothing runs."""
+    return init(tmp_path / "data", "--host", "dps.example.test")
+
+
+def ask(made, *words, **kwargs):
+    """Run a command on it that has to succeed."""
+    run = latchkey(*words, config=made["config"], **kwargs)
+    assert run.returncode == 0, (words, run.stdout, run.stderr)
+    return run.stdout
+
+
+def rows(made, *words):
+    return [json.loads(line) for line in ask(made, *words, "--json").splitlines()]
+
+
+def mode(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def as_user(uid):
+    """Arguments for subprocess that make the child an ordinary user, when the tests run as root."""
+    return {"user": uid, "group": uid, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def reachable(path):
+    """path, when other users can get to it: pytest's folders are their owner's alone."""
+    for folder in [path, *path.parents]:
+        if os.stat(folder).st_uid == os.geteuid() and mode(folder) & 0o011 != 0o011:
+            os.chmod(folder, mode(folder) | 0o011)
+    return path
+
+
+# ---- init
+
+
+def test_init_makes_a_service(made):
+    """Every file is there, what is secret is readable by its owner alone, and the values are said."""
+    data = made["dataDir"]
+    assert re.fullmatch("0ne[0-9A-F]{8}", made["idScope"])
+    assert made["hub"] == "hub.dps.example.test"
+    assert made["url"] == "https://dps.example.test"
+    assert mode(data) == 0o700 and mode(os.path.join(data, "tls")) == 0o700
+    for name in ("master.key", "latchkey.db", "tls/server.key"):
+        assert mode(os.path.join(data, name)) == 0o600, name
+    assert made["caFile"] == os.path.join(data, "tls/ca.pem")
+    assert not [name for name in os.listdir(data) if name.endswith(("-wal", "-shm"))]
+    assert rows(made, "scope", "list")[0]["scope"] == made["idScope"]
+    hub, = rows(made, "hub", "list")
+    assert (hub["name"], hub["kind"], hub["allocatable"]) == (made["hub"], "embedded", True)
+    actions = [row["action"] for row in rows(made, "audit", "list")]
+    assert actions == ["service.init", "scope.add", "hub.add"]
+
+
+def test_init_says_what_to_do_next(tmp_path):
+    """The text names the command of the device with URL, scope and CA file."""
+    run = latchkey("init", "--data-dir", tmp_path / "data", "--host", "a.test", "--id-scope", "0neX",
+                   "--listen", "127.0.0.1:8443")
+    assert run.returncode == 0, run.stderr
+    assert ("latchkey device register --url https://a.test:8443 --scope 0neX --ca-file ca.pem"
+            in run.stdout)
+
+
+def test_init_certificate_is_for_all_names(tmp_path):
+    """The certificate verifies under the CA for each host and for the hub."""
+    made = init(tmp_path / "data", "--host", "a.test", "--host", "192.0.2.7", "--hub", "h.b.test")
+    leaf = os.path.join(made["dataDir"], "tls/server.pem")
+    for name in ("a.test", "h.b.test"):
+        subprocess.run(["openssl", "verify", "-CAfile", made["caFile"], "-verify_hostname", name,
+                        leaf], check=True, capture_output=True)
+    subprocess.run(["openssl", "verify", "-CAfile", made["caFile"], "-verify_ip", "192.0.2.7",
+                    leaf], check=True, capture_output=True)
+
+
+def test_init_configuration_is_complete(made):
+    """Each key is in the file once, commented unless it was given; the program reads it again."""
+    with open(made["config"], encoding="utf-8") as file:
+        text = file.read()
+    for key in ("data-dir", "store", "keyring", "listen", "admin-listen", "tls-cert", "tls-key",
+                "workers", "log-level", "http-body-max"):
+        assert len(re.findall(rf"^#?{key} = ", text, re.M)) == 1, key
+    uncommented = re.sub(r"^#(?=[a-z-]+ = )", "", text, flags=re.M)
+    with open(made["config"], "w", encoding="utf-8") as file:
+        file.write(uncommented)
+    assert ask(made, "scope", "list")
+
+
+def test_init_refuses_to_overwrite(made, tmp_path):
+    """Neither a service nor a folder with something in it nor a configuration file is touched."""
+    before = {name: open(os.path.join(made["dataDir"], name), "rb").read()
+              for name in ("master.key", "latchkey.db", "latchkeyd.conf")}
+    run = latchkey("init", "--data-dir", made["dataDir"])
+    assert run.returncode == CANNOT_CREATE and "overwritten" in run.stderr
+    for name, content in before.items():
+        assert open(os.path.join(made["dataDir"], name), "rb").read() == content
+    config = tmp_path / "there.conf"
+    config.write_text("mine")
+    run = latchkey("init", "--data-dir", tmp_path / "other", "--config", config)
+    assert run.returncode == CANNOT_CREATE
+    assert config.read_text() == "mine" and not (tmp_path / "other").exists()
+
+
+def test_init_takes_an_empty_folder(tmp_path):
+    """As a package makes it; others lose their rights on it."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    config = tmp_path / "etc" / "latchkeyd.conf"
+    made = init(data, "--config", config)
+    assert made["config"] == str(config) and mode(data) == 0o700
+    assert rows(made, "scope", "list")
+
+
+@pytest.mark.parametrize("size", [0, 100, 250, 700, 5000, 20000, 40000])
+def test_init_leaves_nothing_half_done(tmp_path, size):
+    """Files cannot grow past some bytes: wherever that strikes, what was made is removed again."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    made_for_us, mine = tmp_path / "new", tmp_path / "mine"
+    mine.mkdir(mode=0o755)
+    for data in (made_for_us, mine):
+        # Python ignores SIGXFSZ, and so does the child: a write fails instead of killing it.
+        run = latchkey("init", "--data-dir", data, "--config", tmp_path / "etc/l.conf",
+                       preexec_fn=limit, restore_signals=False)
+        assert run.returncode not in (0, 70), (run.stdout, run.stderr)
+        assert run.stderr
+    assert not made_for_us.exists() and not (tmp_path / "etc").exists()
+    assert os.listdir(mine) == [] and mode(mine) == 0o755
+
+
+@pytest.mark.parametrize("options", [
+    ["--id-scope", "a b"], ["--id-scope", "x" * 65], ["--host", "a b"], ["--hub", "nodot"],
+    ["--listen", "nonsense"], ["--admin-listen", "192.0.2.1:1"], ["--tls-cert", "/dev/null"],
+    ["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], ["--listen", ":1\nworkers = 5"],
+    ["extra"], ["--no-such-option"]])
+def test_init_refuses_bad_values(tmp_path, options):
+    run = latchkey("init", "--data-dir", tmp_path / "data", *options)
+    assert run.returncode != 0 and run.stderr and not run.stdout
+    assert not (tmp_path / "data").exists()
+
+
+def test_init_with_a_given_certificate(tmp_path, made):
+    """It is checked and used; no CA is made."""
+    tls = os.path.join(made["dataDir"], "tls")
+    other = init(tmp_path / "other", "--tls-cert", os.path.join(tls, "server.pem"),
+                 "--tls-key", os.path.join(tls, "server.key"))
+    assert "caFile" not in other and not os.path.exists(os.path.join(other["dataDir"], "tls"))
+    with open(other["config"], encoding="utf-8") as file:
+        assert f"\ntls-cert = {tls}/server.pem\n" in file.read()
+
+
+def test_init_as_an_ordinary_user(tmp_path):
+    """Nothing in it needs a privilege."""
+    home = reachable(tmp_path) / "home"
+    home.mkdir()
+    os.chown(home, ORDINARY, -1)
+    program_copy = shutil.copy(program("latchkey"), home / "latchkey")
+    run = subprocess.run([program_copy, "init", "--data-dir", home / "data", "--json"],
+                         capture_output=True, text=True, timeout=60, **as_user(ORDINARY))
+    assert run.returncode == 0, run.stderr
+    made = json.loads(run.stdout)
+    run = subprocess.run([program_copy, "scope", "list", "--json", "--config", made["config"]],
+                         capture_output=True, text=True, timeout=60, **as_user(ORDINARY))
+    assert json.loads(run.stdout)["scope"] == made["idScope"]
+
+
+def test_init_for_the_services_user(tmp_path):
+    """root fills the folder of another user: that user owns all in it, also after a rotation."""
+    data = reachable(tmp_path) / "data"
+    data.mkdir()
+    os.chown(data, ORDINARY, -1)
+    made = init(data, "--config", tmp_path / "etc/latchkeyd.conf")
+    ask(made, "key", "rotate")
+    ask(made, "scope", "add")
+    for folder, _, names in os.walk(data):
+        for name in [folder] + [os.path.join(folder, name) for name in names]:
+            assert os.stat(name).st_uid == ORDINARY, name
+    assert os.stat(made["config"]).st_uid == os.geteuid()
+
+
+# ---- what goes wrong is said with what to do
+
+
+def test_no_configuration(tmp_path):
+    run = latchkey("scope", "list", "--config", tmp_path / "none.conf")
+    assert run.returncode == CONFIG and "latchkey init" in run.stderr
+
+
+def test_bad_configuration_is_named(made):
+    with open(made["config"], "a", encoding="utf-8") as file:
+        file.write("no-such-key = 1\n")
+    run = latchkey("scope", "list", config=made["config"])
+    assert run.returncode == CONFIG
+    assert made["config"] in run.stderr and "no-such-key" in run.stderr
+
+
+def test_open_keyring_is_refused(made):
+    key = os.path.join(made["dataDir"], "master.key")
+    os.chmod(key, 0o644)
+    run = latchkey("scope", "list", config=made["config"])
+    assert run.returncode == CONFIG and key in run.stderr
+
+
+def test_missing_database_is_named(made):
+    os.unlink(os.path.join(made["dataDir"], "latchkey.db"))
+    run = latchkey("scope", "list", config=made["config"])
+    assert run.returncode == NOT_FOUND and "latchkey.db" in run.stderr
+    assert not os.path.exists(os.path.join(made["dataDir"], "latchkey.db"))
+
+
+def test_full_output_is_a_failure(made):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        run = subprocess.run([program("latchkey"), "hub", "list", "--config", made["config"]],
+                             stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert run.returncode == 74 and "standard output" in run.stderr
+
+
+def test_what_was_typed_is_escaped(made):
+    """A terminal does not get to see control characters, not even the user's own."""
+    run = latchkey("registration", "show", "x\x1b[31m\x9b\u202ey", config=made["config"])
+    assert run.returncode == NOT_FOUND
+    assert "\x1b" not in run.stderr and "\\x1b[31m" in run.stderr and run.stderr.isascii()
+
+
+# ---- scopes and hubs
+
+
+def test_scopes(made):
+    """Fresh and chosen ones; none twice; a command that needs one says which there are."""
+    fresh = ask(made, "scope", "add").strip()
+    assert re.fullmatch("0ne[0-9A-F]{8}", fresh)
+    ask(made, "scope", "add", "my-scope")
+    assert latchkey("scope", "add", "my-scope", config=made["config"]).returncode == CANNOT_CREATE
+    assert latchkey("scope", "add", "a_b", config=made["config"]).returncode == 64
+    assert {row["scope"] for row in rows(made, "scope", "list")} == {
+        made["idScope"], fresh, "my-scope"}
+    run = latchkey("registration", "list", config=made["config"])
+    assert run.returncode != 0 and "my-scope" in run.stderr and "--scope" in run.stderr
+    assert ask(made, "registration", "list", "--scope", "my-scope")
+    run = latchkey("registration", "list", "--scope", "other", config=made["config"])
+    assert run.returncode == NOT_FOUND and "my-scope" in run.stderr
+
+
+def test_hubs(made):
+    ask(made, "hub", "add", "Second.Example.Test", "--weight", "7", "--no-allocation")
+    assert latchkey("hub", "add", "second.example.test",
+                    config=made["config"]).returncode == CANNOT_CREATE
+    for wrong in (["nodot"], ["a.b", "--weight", "0"], ["a.b", "--weight", "1001"], ["a b.c"], []):
+        assert latchkey("hub", "add", *wrong, config=made["config"]).returncode == 64, wrong
+    hub, = [row for row in rows(made, "hub", "list") if row["name"] == "second.example.test"]
+    assert hub["weight"] == 7 and not hub["allocatable"]
+    assert rows(made, "hub", "devices", "second.example.test") == []
+    assert latchkey("hub", "devices", "third.test", config=made["config"]).returncode == NOT_FOUND
+    ask(made, "hub", "remove", "second.example.test")
+    assert [row["name"] for row in rows(made, "hub", "list")] == [made["hub"]]
+    assert latchkey("hub", "remove", "second.example.test",
+                    config=made["config"]).returncode == NOT_FOUND
+
+
+def test_token_that_is_none(made, tmp_path):
+    """Refused with the hub's reason and its own exit code; read from a file or from stdin."""
+    words = ["hub", "check-token", "--hub", made["hub"], "--json"]
+    run = latchkey(*words, config=made["config"], input="nonsense\n")
+    assert run.returncode == REFUSED and json.loads(run.stdout)["accepted"] is False
+    token = tmp_path / "token"
+    token.write_text(f"SharedAccessSignature sr={made['hub']}%2Fdevices%2Fnobody&sig="
+                     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%3D&se=9000000000")
+    run = latchkey(*words, "--token-file", token, config=made["config"])
+    assert run.returncode == REFUSED and json.loads(run.stdout)["accepted"] is False
+    run = latchkey(*words, "--token-file", tmp_path / "none", config=made["config"])
+    assert run.returncode == 74
+
+
+# ---- keys
+
+
+def test_key_rotation(made):
+    """A key is added, the old one stays and issues on for the grace time, neither is shown."""
+    old, = rows(made, "key", "list")
+    assert old["issuing"]
+    new = ask(made, "key", "rotate").strip()
+    listed = rows(made, "key", "list")
+    assert [key["id"] for key in listed] == [old["id"], new]
+    assert [key["issuing"] for key in listed] == [True, False]
+    with open(os.path.join(made["dataDir"], "master.key"), encoding="ascii") as file:
+        secrets = [line.split()[2] for line in file if not line.startswith("#")]
+    assert len(secrets) == 2
+    shown = ask(made, "key", "list") + ask(made, "key", "list", "--json")
+    assert not any(secret in shown for secret in secrets)
+    last = rows(made, "audit", "list")[-1]
+    assert (last["action"], last["subject"]) == ("key.rotate", new)
+    assert mode(os.path.join(made["dataDir"], "master.key")) == 0o600
+
+
+# ---- audit
+
+
+def many_records(made, count):
+    for _ in range(count):
+        ask(made, "scope", "add")
+
+
+def head_of(made):
+    return json.loads(ask(made, "audit", "verify", "--json"))["head"]
+
+
+def change(made, sql, *values):
+    """What somebody with access to the database would do."""
+    with sqlite3.connect(os.path.join(made["dataDir"], "latchkey.db")) as database:
+        assert database.execute(sql, values).rowcount > 0
+    database.close()
+
+
+def verdict(made, *more):
+    run = latchkey("audit", "verify", "--json", *more, config=made["config"])
+    return run.returncode, json.loads(run.stdout)
+
+
+def test_audit_is_whole(made):
+    """Count and head; the head of now is in the chain later."""
+    before = head_of(made)
+    many_records(made, 3)
+    code, got = verdict(made, "--expect", before)
+    assert (code, got["intact"], got["records"]) == (0, True, 6)
+    assert got["head"].split(":")[0] == "6" and got["head"] != before
+    assert latchkey("audit", "verify", "--expect", "6:abc", config=made["config"]).returncode == 64
+
+
+@pytest.mark.parametrize("column,value", [
+    ("actor", "cli:nobody"), ("action", "scope.remove"), ("scope", ""), ("subject", "x"),
+    ("detail", "{}"), ("time_ms", 1), ("hash", bytes(32))])
+def test_audit_finds_a_changed_field(made, column, value):
+    many_records(made, 3)
+    change(made, f"UPDATE audit SET {column} = ? WHERE seq = 4", value)
+    code, got = verdict(made)
+    assert (code, got["intact"], got["record"]) == (DATA_ERROR, False, 4)
+
+
+def test_audit_finds_a_removed_record(made):
+    many_records(made, 3)
+    change(made, "DELETE FROM audit WHERE seq = 4")
+    code, got = verdict(made)
+    assert code == DATA_ERROR and got["record"] == 4
+
+
+def test_audit_finds_the_last_record_changed(made):
+    many_records(made, 1)
+    change(made, "UPDATE audit SET subject = 'x' WHERE seq = (SELECT max(seq) FROM audit)")
+    assert verdict(made)[0] == DATA_ERROR
+
+
+def test_audit_finds_a_cut_tail_by_the_kept_head(made):
+    """Without the kept head nothing in the database shows it, and so it is documented."""
+    many_records(made, 3)
+    kept = head_of(made)
+    change(made, "DELETE FROM audit WHERE seq >= 5")
+    assert verdict(made)[0] == 0
+    code, got = verdict(made, "--expect", kept)
+    assert code == DATA_ERROR and got["record"] == 5
+    many_records(made, 3)  # the chain grows past the kept head, with other records
+    code, got = verdict(made, "--expect", kept)
+    assert code == DATA_ERROR and got["record"] == 6
+
+
+def test_audit_list_pages(made):
+    """More records than a page holds come out once each and in order, from any start."""
+    with sqlite3.connect(os.path.join(made["dataDir"], "latchkey.db")) as database:
+        database.executemany(
+            "INSERT INTO audit VALUES (?, 1, 'a\x1b[0m', 'b', '', 'c', '', zeroblob(32))",
+            [(seq,) for seq in range(4, 604)])
+    database.close()
+    assert [row["seq"] for row in rows(made, "audit", "list")] == list(range(1, 604))
+    assert [row["seq"] for row in rows(made, "audit", "list", "--after", "100", "--limit", "400")
+            ] == list(range(101, 501))
+    assert "\x1b" not in ask(made, "audit", "list")
+    assert "\x1b" not in ask(made, "audit", "list", "--json")
+    assert verdict(made)[1]["record"] == 4
+
+
+# ---- with the service running
+
+
+def test_commands_while_the_service_runs(make_service):
+    """The same commands, at the same time as the service, each seen by the other."""
+    service = make_service()
+    before = json.loads(service.cli("audit", "verify", "--json").stdout)
+    service.cli("scope", "add", "second")
+    service.cli("hub", "add", "second.example.test")
+    service.cli("key", "rotate")
+    after = json.loads(service.cli("audit", "verify", "--json", "--expect", before["head"]).stdout)
+    assert after["records"] == before["records"] + 3
+    assert service.admin("GET", "/readyz")[0] == 200
+    wait_until(lambda: any("keyring" in json.dumps(line) for line in service.log()),
+               "the service tells that it took the new keyring", timeout_s=20)
+    service.stop()
+    assert json.loads(service.cli("audit", "verify", "--json").stdout)["intact"]
