@@ -191,9 +191,8 @@ conn_open(struct store_db *db, bool writable, struct store_conn **ret)
     return LK_OK;
 }
 
-/* The journal mode is kept in the file: this does something once in a database's life. */
 static enum lk_err
-wal_enter(struct store_conn *c, const char *path)
+wal_try(struct store_conn *c, const char *path)
 {
     LK_AUTO(sq) struct sq *q = NULL;
     char mode[16];
@@ -209,6 +208,22 @@ wal_enter(struct store_conn *c, const char *path)
         return LK_ERR_STORE;
     }
     return q->err;
+}
+
+/*
+ * The journal mode is kept in the file: this does something once in a database's life. Only then
+ * does SQLite want the file for itself, and gives up without asking the busy handler.
+ */
+static enum lk_err
+wal_enter(struct store_conn *c, const char *path)
+{
+    enum lk_err err;
+    int tries = 0;
+
+    do {
+        err = wal_try(c, path);
+    } while (err == LK_ERR_BUSY && busy_wait(&busy_writer_tries, tries++) != 0);
+    return err;
 }
 
 static enum lk_err

@@ -3,31 +3,24 @@
 
 #define APPLICATION_ID 0x4c4b6579 /* "LKey", in the file's header */
 
-static enum lk_err
-pragma_int(struct store_conn *c, const char *sql, int64_t *ret)
-{
-    LK_AUTO(sq) struct sq *q = NULL;
-    enum lk_err err;
-
-    if ((err = sq_use(c, sql, &q)) != LK_OK || (err = sq_step(q)) != LK_OK) {
-        return err == LK_ERR_NOT_FOUND ? LK_ERR_STORE : err;
-    }
-    *ret = sq_int(q, 0);
-    return LK_OK;
-}
-
 /* The number of the last step that was taken; 0 for an empty database. */
 static enum lk_err
 version_get(struct store_conn *c, const char *path, int64_t *ret)
 {
+    /* One statement: all of one state, while another process may be taking a step. */
+    static const char sql[] = "SELECT (SELECT application_id FROM pragma_application_id),"
+                              " (SELECT user_version FROM pragma_user_version),"
+                              " (SELECT count(*) FROM sqlite_schema)";
+    LK_AUTO(sq) struct sq *q = NULL;
     int64_t application, version, tables;
     enum lk_err err;
 
-    if ((err = pragma_int(c, "PRAGMA application_id", &application)) != LK_OK ||
-        (err = pragma_int(c, "PRAGMA user_version", &version)) != LK_OK ||
-        (err = pragma_int(c, "SELECT count(*) FROM sqlite_schema", &tables)) != LK_OK) {
+    if ((err = sq_use(c, sql, &q)) != LK_OK || (err = sq_step(q)) != LK_OK) {
         return err;
     }
+    application = sq_int(q, 0);
+    version = sq_int(q, 1);
+    tables = sq_int(q, 2);
     if (version == 0 && application == 0 && tables == 0) {
         *ret = 0;
         return LK_OK;

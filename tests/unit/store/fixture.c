@@ -14,7 +14,7 @@ fixture_now(void *ctx)
     return ((struct fixture *)ctx)->now_ms;
 }
 
-static void
+void
 fixture_open(struct fixture *f)
 {
     char error[LK_STORE_ERROR_CAP] = "";
@@ -25,7 +25,7 @@ fixture_open(struct fixture *f)
     assert_int_equal(lk_session_open(f->st, &f->s), LK_OK);
 }
 
-static void
+void
 fixture_close(struct fixture *f)
 {
     lk_session_close(f->s);

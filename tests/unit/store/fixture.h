@@ -30,6 +30,8 @@ struct fixture {
 /* cmocka set-up and tear-down: an open store with SCOPE in it. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
+void fixture_open(struct fixture *f);
+void fixture_close(struct fixture *f);
 /* Close and open again, as after a restart. */
 void fixture_reopen(struct fixture *f);
 
