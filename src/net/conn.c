@@ -6,9 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #define READS_MAX 8u /* in a row for one connection, before others have their turn */
 
 static void conn_cb(evutil_socket_t fd, short what, void *ctx);
@@ -571,18 +568,8 @@ lk_conns_expire(struct lk_http_server *s)
 const char *
 lk_conn_peer(struct lk_conn *c)
 {
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&c->address;
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&c->address;
-
-    if (c->peer[0] != '\0') {
-        return c->peer;
-    }
-    if (c->address.ss_family == AF_INET) {
-        (void)inet_ntop(AF_INET, &v4->sin_addr, c->peer, sizeof(c->peer));
-    } else if (c->address.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-        (void)inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], c->peer, sizeof(c->peer));
-    } else if (c->address.ss_family == AF_INET6) {
-        (void)inet_ntop(AF_INET6, &v6->sin6_addr, c->peer, sizeof(c->peer));
+    if (c->peer[0] == '\0') {
+        lk_peers_text(&c->address, c->peer);
     }
     return c->peer;
 }

@@ -15,7 +15,6 @@
 #include "net/peers.h"
 
 #define LK_HTTP_ID_CAP 33u   /* bytes of a request id with its NUL */
-#define LK_HTTP_PEER_CAP 46u /* bytes of a numeric address with its NUL */
 #define LK_HTTP_DATE_CAP 32u /* bytes of "Sun, 06 Nov 1994 08:49:37 GMT" and more */
 
 #define LK_HTTP_READ_CAP 16384u    /* bytes of one read; a TLS record's most */
@@ -74,7 +73,7 @@ struct lk_conn {
     void (*data_free)(void *data);
     uint64_t net;
     struct sockaddr_storage address;
-    char peer[LK_HTTP_PEER_CAP]; /* "" until asked for */
+    char peer[LK_PEER_TEXT_CAP]; /* "" until asked for */
 };
 TAILQ_HEAD(lk_conn_queue, lk_conn);
 

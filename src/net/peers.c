@@ -1,5 +1,6 @@
 #include "net/peers.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -43,6 +44,22 @@ lk_peers_net(const struct sockaddr_storage *address)
                    : (uint64_t)ntohl(v6->s6_addr32[0]) << 32 | ntohl(v6->s6_addr32[1]);
     }
     return 0;
+}
+
+void
+lk_peers_text(const struct sockaddr_storage *address, char ret[LK_PEER_TEXT_CAP])
+{
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+
+    ret[0] = '\0';
+    if (address->ss_family == AF_INET) {
+        (void)inet_ntop(AF_INET, &v4->sin_addr, ret, LK_PEER_TEXT_CAP);
+    } else if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+        (void)inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], ret, LK_PEER_TEXT_CAP);
+    } else if (address->ss_family == AF_INET6) {
+        (void)inet_ntop(AF_INET6, &v6->sin6_addr, ret, LK_PEER_TEXT_CAP);
+    }
 }
 
 /* Where net would like to be. The multiplier is that of splitmix64. */

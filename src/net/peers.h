@@ -29,6 +29,11 @@ void lk_peers_fini(struct lk_peers *p);
 /* The network of an address. IPv4 mapped into IPv6 is IPv4. */
 uint64_t lk_peers_net(const struct sockaddr_storage *address);
 
+#define LK_PEER_TEXT_CAP 46u /* bytes of a numeric address with its NUL */
+
+/* Write the address in numbers, without port. */
+void lk_peers_text(const struct sockaddr_storage *address, char ret[LK_PEER_TEXT_CAP]);
+
 /* Count one more connection of net, unless it has max already; false then. */
 bool lk_peers_add(struct lk_peers *p, uint64_t net, uint32_t max);
 /* Count one less; net was added before. */

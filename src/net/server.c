@@ -104,11 +104,14 @@ lk_http_server_date(struct lk_http_server *s)
  */
 
 static void
-shed(struct lk_http_server *s, int fd, const char *reason)
+shed(struct lk_http_server *s, int fd, const struct sockaddr_storage *address, const char *reason)
 {
+    char peer[LK_PEER_TEXT_CAP];
+
     (void)close(fd);
     lk_metric_add(LK_M_HTTP_CONNECTIONS_SHED, 1);
-    lk_http_log(s, "net.shed", reason, NULL, NULL, 0);
+    lk_peers_text(address, peer);
+    lk_http_log(s, "net.shed", reason, peer, NULL, 0);
 }
 
 static void
@@ -141,11 +144,11 @@ accepted(struct lk_http_server *s, int fd, const struct sockaddr_storage *addres
 
     lk_metric_add(LK_M_HTTP_CONNECTIONS_ACCEPTED, 1);
     if (s->conns_count >= s->limits.connections_max) {
-        shed(s, fd, "net.connections_max");
+        shed(s, fd, address, "net.connections_max");
         return;
     }
     if (!lk_peers_add(&s->peers, net, s->limits.connections_per_net)) {
-        shed(s, fd, "net.connections_per_net");
+        shed(s, fd, address, "net.connections_per_net");
         return;
     }
     lk_conn_start(s, fd, address, net);

@@ -257,6 +257,9 @@ expect_continue(void **state)
     client_expect(&c, 100, NULL);
     client_text(&c, "ab");
     client_expect(&c, 200, "PUT /echo? h ab");
+    client_text(&c, "PUT /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n"
+                    "Expect: 100-continue\r\n\r\ncd");
+    client_expect(&c, 200, "PUT /echo? h cd");
     client_close(&c);
     client_connect(&c, &serving);
     client_text(&c, "PUT /echo HTTP/1.1\r\nHost: h\r\nExpect: a-miracle\r\n\r\n");

@@ -204,6 +204,30 @@ plain_text_peer(void **state)
     client_close(&c);
 }
 
+/* A peer that connects and never begins, and one that stops half-way, are cut in time. */
+static void
+handshake_stalls(void **state)
+{
+    static const uint8_t half_a_hello[] = {0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3};
+    const struct lk_http_limits limits = {.handshake_ms = 200};
+    int64_t timed_out = lk_metric_get(LK_M_HTTP_CONNECTIONS_TIMED_OUT);
+    int64_t start_ms = mono_ms();
+    struct serving stalled;
+    struct client silent, half;
+
+    serving_start(&stalled, &limits, tls[0]);
+    client_connect(&silent, &stalled);
+    client_connect(&half, &stalled);
+    client_send(&half, half_a_hello, sizeof(half_a_hello));
+    client_expect_closed(&silent);
+    client_expect_closed(&half);
+    assert_in_range(mono_ms() - start_ms, 180, 1000);
+    assert_int_equal(lk_metric_get(LK_M_HTTP_CONNECTIONS_TIMED_OUT), timed_out + 2);
+    client_close(&silent);
+    client_close(&half);
+    serving_stop(&stalled);
+}
+
 /* A second connection resumes the first one's session, with a ticket. */
 static void
 resumption(void **state)
@@ -240,6 +264,7 @@ main(void)
         cmocka_unit_test(dirty_shutdown),
         cmocka_unit_test(reload),
         cmocka_unit_test(plain_text_peer),
+        cmocka_unit_test(handshake_stalls),
         cmocka_unit_test(resumption),
     };
 

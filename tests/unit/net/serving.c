@@ -277,12 +277,19 @@ wait_until(const atomic_uint *value, unsigned wanted)
 /* ---- the client --------------------------------------------------------------------------------
  */
 
-void
-client_connect(struct client *c, const struct serving *s)
+static int
+connect_to(const struct serving *s, int fd)
 {
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons(s->port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+    return connect(fd, (const struct sockaddr *)&to, sizeof(to));
+}
+
+void
+client_connect(struct client *c, const struct serving *s)
+{
     const struct timeval limit = {.tv_sec = 10};
 
     c->ssl = NULL;
@@ -290,7 +297,19 @@ client_connect(struct client *c, const struct serving *s)
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(c->fd >= 0);
     assert_int_equal(setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
-    assert_int_equal(connect(c->fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+    assert_int_equal(connect_to(s, c->fd), 0);
+}
+
+bool
+client_can_connect(const struct serving *s)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool can;
+
+    assert_true(fd >= 0);
+    can = connect_to(s, fd) == 0;
+    assert_int_equal(close(fd), 0);
+    return can;
 }
 
 void

@@ -61,6 +61,8 @@ struct answer {
 };
 
 void client_connect(struct client *c, const struct serving *s);
+/* Whether anybody listens at the server's port. */
+bool client_can_connect(const struct serving *s);
 /* The handshake must succeed. ctx verifies as it likes. */
 void client_tls(struct client *c, SSL_CTX *ctx);
 void client_send(struct client *c, const void *data, size_t len);
