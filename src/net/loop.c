@@ -10,6 +10,8 @@
 
 #include <event2/event.h>
 
+#include "base/log.h"
+
 struct post {
     struct post *next;
     void (*fn)(void *ctx);
@@ -92,6 +94,15 @@ wake(struct lk_loop *loop)
     (void)!write(loop->wake_fd, &one, sizeof(one)); /* full means that a wake is due anyway */
 }
 
+/* libevent's own complaints go where ours go. */
+static void
+complain(int severity, const char *text)
+{
+    if (severity >= EVENT_LOG_WARN) {
+        lk_log(LK_LOG_WARNING, "net.libevent", LK_F_TEXT("message", text));
+    }
+}
+
 static struct event_base *
 base_new(void)
 {
@@ -125,6 +136,7 @@ lk_loop_new(struct lk_loop **ret)
     if (loop->wake_fd < 0) {
         return LK_ERR_IO;
     }
+    event_set_log_callback(complain);
     (void)signal(SIGPIPE, SIG_IGN); /* a write to a closed socket is an error code, not a death */
     loop->base = base_new();
     loop->wake = loop->base == NULL
