@@ -109,11 +109,25 @@ int64_t lk_txn_now_ms(const struct lk_txn *tx);
 /* ---- ID scopes
  * ---------------------------------------------------------------------------------------- */
 
+enum lk_allocation {
+    LK_ALLOC_DEFAULT,
+    LK_ALLOC_HASHED,
+    LK_ALLOC_GEO,
+    LK_ALLOC_STATIC,
+    LK_ALLOC_CUSTOM
+};
+
 struct lk_scope {
     char id[LK_ID_SCOPE_MAX + 1];
-    int64_t created_ms;
+    char service_host[LK_HOST_NAME_MAX + 1]; /* under which its operators' API is reached, lower
+                                                case; "": any, when there is no other scope */
+    enum lk_allocation allocation;           /* of enrollments that name none; never CUSTOM */
+    int64_t created_ms;                      /* set by the store */
 };
 LK_MUST_CHECK enum lk_err lk_txn_scope_add(struct lk_txn *tx, const char *id); /* LK_ERR_EXISTS */
+/* Change service_host and allocation. LK_ERR_NOT_FOUND; LK_ERR_EXISTS: another scope has the host.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_scope_set(struct lk_txn *tx, const struct lk_scope *scope);
 LK_MUST_CHECK enum lk_err lk_txn_scope_get(struct lk_txn *tx, const char *id, struct lk_scope *ret);
 /* Calls each in order of id until it returns other than LK_OK, which is then returned. */
 LK_MUST_CHECK enum lk_err lk_txn_scope_each(struct lk_txn *tx,
@@ -133,17 +147,26 @@ struct lk_ek {
     size_t pub_len;
 };
 
-enum lk_allocation {
-    LK_ALLOC_DEFAULT,
-    LK_ALLOC_HASHED,
-    LK_ALLOC_GEO,
-    LK_ALLOC_STATIC,
-    LK_ALLOC_CUSTOM
+/* How a device proves who it is. */
+enum lk_attestation {
+    LK_ATTESTATION_TPM,           /* one of the EKs that are named */
+    LK_ATTESTATION_SYMMETRIC_KEY, /* a shared key; in a group, one derived from the group's */
+    LK_ATTESTATION_X509,          /* a TLS client certificate: this one, or one signed by this */
+    LK_ATTESTATION_EK_CERT        /* groups only: an EK with its maker's certificate */
 };
 
+#define LK_WEBHOOK_URL_MAX 1024u /* bytes */
+#define LK_API_VERSION_CAP 32u   /* bytes of "2018-09-01-preview" and the like with the NUL */
+#define LK_CERT_DER_MAX ((size_t)16384) /* bytes of a certificate, as DER */
+
+/*
+ * An individual enrollment, or (lk_txn_group_...) an enrollment group, which has the same fields
+ * less deviceId and EKs.
+ */
 struct lk_enrollment {
     char scope[LK_ID_SCOPE_MAX + 1];
-    char id[LK_REGISTRATION_ID_MAX + 1];  /* as given; the store's key is its lower-case form */
+    char id[LK_REGISTRATION_ID_MAX + 1]; /* as given; the store's key is its lower-case form */
+    enum lk_attestation attestation;
     char device_id[LK_DEVICE_ID_MAX + 1]; /* "": the registration id */
     bool enabled;
     enum lk_allocation allocation;
@@ -153,8 +176,17 @@ struct lk_enrollment {
     size_t hubs_count;
     struct lk_ek eks[LK_EKS_MAX];
     size_t eks_count;
+    struct lk_buf srk_pub;      /* TPM: storageRootKey as it was given; empty: none */
+    bool pin_srk;               /* TPM: no other SRK is accepted */
+    struct lk_buf sealed_keys;  /* SYMMETRIC_KEY: both keys, sealed (provision/shared_key.h) */
+    struct lk_buf certs[2];     /* X509: primary and secondary certificate, DER; empty: none */
+    struct lk_buf rules;        /* EK_CERT: JSON text that provision/ek_group.h reads */
     struct lk_buf initial_twin; /* JSON text; empty: none */
-    char etag[LK_ETAG_CAP];     /* set by the store: changes with every change */
+    struct lk_buf device_info;  /* optionalDeviceInformation, JSON text; empty: none */
+    bool iot_edge;              /* capabilities.iotEdge */
+    char webhook_url[LK_WEBHOOK_URL_MAX + 1]; /* LK_ALLOC_CUSTOM; "": none */
+    char webhook_api_version[LK_API_VERSION_CAP];
+    char etag[LK_ETAG_CAP]; /* set by the store: changes with every change */
     int64_t created_ms, updated_ms;
     int64_t import_id, import_line; /* 0 unless it came by an import */
 };
@@ -224,6 +256,33 @@ LK_MUST_CHECK enum lk_err lk_txn_import_finish(struct lk_txn *tx, int64_t import
  */
 LK_MUST_CHECK enum lk_err lk_txn_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit,
                                              bool *ret_left);
+/*
+ * Undo a finished import: from this transaction on its rows do not exist for readers, and
+ * lk_txn_import_drop() removes them as those of an abandoned one. Enrollments that were changed
+ * since they came are kept as if they had been created by hand, and counted, unless force takes
+ * them too. LK_ERR_NOT_FOUND; LK_ERR_PRECONDITION when the import is not finished.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_import_undo(struct lk_txn *tx, int64_t import_id, bool force,
+                                             int64_t *ret_rows, int64_t *ret_kept);
+/*
+ * Take up an unfinished import of the same source again: *ret_last_line is the last line that was
+ * staged, 0 for none. LK_ERR_NOT_FOUND; LK_ERR_PRECONDITION when the source is another.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_import_resume(struct lk_txn *tx, int64_t import_id,
+                                               const char *source, int64_t *ret_last_line);
+
+enum lk_import_state { LK_IMPORT_STAGING, LK_IMPORT_FINISHED, LK_IMPORT_DROPPING };
+struct lk_import {
+    int64_t id;
+    char scope[LK_ID_SCOPE_MAX + 1];
+    char source[256];
+    enum lk_import_state state;
+    int64_t rows_count, begun_ms, touched_ms;
+};
+/* Newest first, at most limit calls of each, before the import `before` (0: from the newest). */
+LK_MUST_CHECK enum lk_err
+lk_txn_import_page(struct lk_txn *tx, const char *scope, int64_t before, size_t limit,
+                   enum lk_err (*each)(void *ctx, const struct lk_import *), void *ctx);
 /* One unfinished import to which nothing happened since older_than_ms. LK_ERR_NOT_FOUND: none. */
 LK_MUST_CHECK enum lk_err lk_txn_import_abandoned(struct lk_txn *tx, int64_t older_than_ms,
                                                   int64_t *ret_import_id);
@@ -261,6 +320,8 @@ struct lk_registration {
     char error_message[160];
     char etag[LK_ETAG_CAP];
     struct lk_buf payload; /* for the device, JSON text; empty: none */
+    enum lk_attestation attestation;
+    char group[LK_REGISTRATION_ID_MAX + 1]; /* that admitted the device; "": its own enrollment */
 };
 void lk_registration_fini(struct lk_registration *r);
 
@@ -282,16 +343,119 @@ LK_MUST_CHECK enum lk_err
 lk_txn_registration_page(struct lk_txn *tx, const char *scope, const char *after, size_t limit,
                          enum lk_err (*each)(void *ctx, const struct lk_registration *), void *ctx);
 
+/* As lk_txn_registration_page(), of one group only. */
+LK_MUST_CHECK enum lk_err lk_txn_registration_page_of_group(
+    struct lk_txn *tx, const char *scope, const char *group, const char *after, size_t limit,
+    enum lk_err (*each)(void *ctx, const struct lk_registration *), void *ctx);
+/* Registrations of a group, counted up to limit: for quotas. Walks an index. */
+LK_MUST_CHECK enum lk_err lk_txn_registration_count_of_group(struct lk_txn *tx, const char *scope,
+                                                             const char *group, int64_t limit,
+                                                             int64_t *ret);
+/* The registration that an EK was last used for. LK_ERR_NOT_FOUND. Serves the duplicate-EK alarm.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_registration_by_ek(struct lk_txn *tx, const char *scope,
+                                                    const uint8_t ek_id[LK_EK_ID_LEN],
+                                                    char ret_id[LK_REGISTRATION_ID_MAX + 1]);
+
+/* ---- Enrollment groups
+ * ---------------------------------------------------------------------------------------- */
+
+#define LK_GROUPS_MAX                                                                              \
+    256u /* groups of one scope: a device without an enrollment tries them all                     \
+          */
+
+/*
+ * struct lk_enrollment with the group's id; device_id, eks, srk_pub and the import fields are not
+ * kept. Errors are those of the calls for enrollments; LK_ERR_LIMIT past LK_GROUPS_MAX.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_group_create(struct lk_txn *tx, struct lk_enrollment *g);
+LK_MUST_CHECK enum lk_err lk_txn_group_replace(struct lk_txn *tx, struct lk_enrollment *g,
+                                               const char *etag);
+LK_MUST_CHECK enum lk_err lk_txn_group_delete(struct lk_txn *tx, const char *scope, const char *id,
+                                              const char *etag);
+LK_MUST_CHECK enum lk_err lk_txn_group_get(struct lk_txn *tx, const char *scope, const char *id,
+                                           struct lk_enrollment *ret);
+LK_MUST_CHECK enum lk_err
+lk_txn_group_page(struct lk_txn *tx, const char *scope, const char *after, size_t limit,
+                  enum lk_err (*each)(void *ctx, const struct lk_enrollment *), void *ctx);
+/* Every group of a scope with this attestation, disabled ones too, in order of the lower-case id.
+ */
+LK_MUST_CHECK enum lk_err
+lk_txn_group_each(struct lk_txn *tx, const char *scope, enum lk_attestation attestation,
+                  enum lk_err (*each)(void *ctx, const struct lk_enrollment *), void *ctx);
+
+/* ---- Shared access policies (service-api.md section 12)
+ * ------------------------------------------------------- */
+
+enum lk_right {
+    LK_RIGHT_SERVICE_CONFIG = 1u << 0,
+    LK_RIGHT_ENROLLMENT_READ = 1u << 1,
+    LK_RIGHT_ENROLLMENT_WRITE = 1u << 2,
+    LK_RIGHT_DEVICE_CONNECT = 1u << 3,
+    LK_RIGHT_REGISTRATION_STATUS_READ = 1u << 4,
+    LK_RIGHT_REGISTRATION_STATUS_WRITE = 1u << 5
+};
+#define LK_RIGHTS_ALL 0x3fu
+#define LK_POLICY_NAME_MAX 64u /* bytes of [A-Za-z0-9_.@-] */
+
+struct lk_policy {
+    char scope[LK_ID_SCOPE_MAX + 1];   /* a policy opens one scope */
+    char name[LK_POLICY_NAME_MAX + 1]; /* compared exactly */
+    unsigned rights;                   /* of enum lk_right */
+    struct lk_buf sealed_primary;      /* keys, sealed (provision/policy.h) */
+    struct lk_buf sealed_secondary;
+    int64_t created_ms, updated_ms; /* set by the store */
+};
+void lk_policy_fini(struct lk_policy *p);
+LK_MUST_CHECK enum lk_err lk_txn_policy_put(struct lk_txn *tx, const struct lk_policy *p);
+LK_MUST_CHECK enum lk_err lk_txn_policy_get(struct lk_txn *tx, const char *scope, const char *name,
+                                            struct lk_policy *ret);
+LK_MUST_CHECK enum lk_err lk_txn_policy_delete(struct lk_txn *tx, const char *scope,
+                                               const char *name);
+LK_MUST_CHECK enum lk_err
+lk_txn_policy_each(struct lk_txn *tx, const char *scope,
+                   enum lk_err (*each)(void *ctx, const struct lk_policy *), void *ctx);
+
+/* ---- Trust: certificates and revocation lists that the operator has imported
+ * ---------------------------------- */
+
+enum lk_trust_kind {
+    LK_TRUST_ROOT = 1,         /* a TPM maker's root */
+    LK_TRUST_INTERMEDIATE = 2, /* helps to build chains; trusted by nobody for itself */
+    LK_TRUST_CRL = 3,
+    LK_TRUST_FACTORY = 4 /* signs manifests */
+};
+#define LK_TRUST_DER_MAX ((size_t)4 * 1024 * 1024) /* bytes; revocation lists grow */
+
+struct lk_trust {
+    uint8_t id[32]; /* SHA-256 of der; the key */
+    enum lk_trust_kind kind;
+    char subject[256]; /* for people: subject, or issuer of a list */
+    struct lk_buf der;
+    int64_t created_ms; /* set by the store */
+};
+void lk_trust_fini(struct lk_trust *t);
+LK_MUST_CHECK enum lk_err lk_txn_trust_put(struct lk_txn *tx, const struct lk_trust *t);
+LK_MUST_CHECK enum lk_err lk_txn_trust_delete(struct lk_txn *tx, const uint8_t id[32]);
+LK_MUST_CHECK enum lk_err lk_txn_trust_each(struct lk_txn *tx,
+                                            enum lk_err (*each)(void *ctx, const struct lk_trust *),
+                                            void *ctx);
+/* Grows with each change of what is trusted, by whatever process: parsed copies are kept by it. */
+LK_MUST_CHECK enum lk_err lk_txn_trust_version(struct lk_txn *tx, int64_t *ret);
+
 /* ---- Linked hubs
  * ------------------------------------------------------------------------------------------ */
 
 enum lk_hub_kind { LK_HUB_EMBEDDED = 1, LK_HUB_HTTP = 2 };
+
+#define LK_REGION_MAX 64u /* bytes of letters, digits and '-' */
 
 struct lk_hub {
     char name[LK_HOST_NAME_MAX + 1]; /* host name, lower case; the key */
     enum lk_hub_kind kind;
     uint32_t weight;                 /* allocation weight, 1..1000 */
     bool allocatable;                /* applyAllocationPolicy */
+    char region[LK_REGION_MAX + 1];  /* for geoLatency: the devices that it is near to; "": none */
     struct lk_buf sealed_connection; /* connection string, sealed; empty for an embedded hub */
     int64_t created_ms;              /* set by the store */
 };

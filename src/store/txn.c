@@ -114,7 +114,13 @@ lk_enrollment_init(struct lk_enrollment *e)
 void
 lk_enrollment_fini(struct lk_enrollment *e)
 {
+    lk_buf_fini(&e->srk_pub);
+    lk_buf_fini(&e->sealed_keys);
+    lk_buf_fini(&e->certs[0]);
+    lk_buf_fini(&e->certs[1]);
+    lk_buf_fini(&e->rules);
     lk_buf_fini(&e->initial_twin);
+    lk_buf_fini(&e->device_info);
 }
 
 /* Two EKs of one enrollment that are the same key are in each other's way. */
