@@ -131,6 +131,19 @@ explain(char error[LK_KEYRING_ERROR_CAP], const char *path, unsigned line, const
     }
 }
 
+/*
+ * The bits that give the file to more than the service. In systemd's folder of credentials, which
+ * is the service's alone, the group's bit is an access control list for the service's own user.
+ */
+static mode_t
+foreign_bits(const char *path)
+{
+    const char *dir = getenv("CREDENTIALS_DIRECTORY");
+    size_t len = dir == NULL ? 0 : strlen(dir);
+
+    return len > 0 && strncmp(path, dir, len) == 0 && path[len] == '/' ? 037 : 077;
+}
+
 /* Read the file after checking that nobody else can. */
 static enum lk_err
 file_read(const char *path, char error[LK_KEYRING_ERROR_CAP], struct lk_buf *ret)
@@ -144,7 +157,7 @@ file_read(const char *path, char error[LK_KEYRING_ERROR_CAP], struct lk_buf *ret
         explain(error, path, 0, strerror(errno));
         return err;
     }
-    if ((st.st_mode & 077) != 0) {
+    if ((st.st_mode & foreign_bits(path)) != 0) {
         explain(error, path, 0, "expected mode 0600: group or others may access it");
         return LK_ERR_CONFIG;
     }

@@ -30,8 +30,9 @@ LK_MUST_CHECK enum lk_err lk_keyring_rotate(const char *path, int64_t now_ms,
                                             char error[LK_KEYRING_ERROR_CAP]);
 
 /*
- * Load. A file that group or others can read or write is refused (LK_ERR_CONFIG), as is a malformed
- * line (LK_ERR_FORMAT); error (may be NULL) names file and line.
+ * Load. A file that group or others can read or write is refused (LK_ERR_CONFIG), but for the
+ * group's read bit in $CREDENTIALS_DIRECTORY, as is a malformed line (LK_ERR_FORMAT); error (may be
+ * NULL) names file and line.
  */
 LK_MUST_CHECK enum lk_err lk_keyring_load(const char *path, char error[LK_KEYRING_ERROR_CAP],
                                           struct lk_keyring **ret);

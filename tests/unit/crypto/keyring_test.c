@@ -129,6 +129,24 @@ refuses_open_modes(void **state)
     lk_keyring_free(load());
 }
 
+/* A credential of systemd's carries an access control list, which shows as the group's bit. */
+static void
+takes_credentials(void **state)
+{
+    write_file(KEY_1, 0440);
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
+    lk_keyring_free(load());
+    assert_int_equal(chmod(path, 0444), 0);
+    expect_refused(LK_ERR_CONFIG, "0600");
+    assert_int_equal(chmod(path, 0460), 0);
+    expect_refused(LK_ERR_CONFIG, "0600");
+    assert_int_equal(chmod(path, 0440), 0);
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", "/run", 1), 0);
+    expect_refused(LK_ERR_CONFIG, "0600");
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    expect_refused(LK_ERR_CONFIG, "0600");
+}
+
 /* No file, and a file without keys. */
 static void
 refuses_nothing(void **state)
@@ -468,6 +486,7 @@ main(void)
         RING_TEST(create_makes_one_key),
         RING_TEST(create_failures_leave_nothing),
         RING_TEST(refuses_open_modes),
+        RING_TEST(takes_credentials),
         RING_TEST(refuses_nothing),
         RING_TEST(names_malformed_lines),
         RING_TEST(error_shows_no_key),
