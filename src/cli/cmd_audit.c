@@ -43,23 +43,14 @@ static const struct lk_cli_form list_form = {
     .take = list_take,
 };
 
-/* Text of any bytes: as it is when JSON can hold it, else as people see it. */
-static json_t *
-text_json(const char *text)
-{
-    char shown[LK_CLI_SHOWN_CAP];
-    json_t *value = json_string(text);
-
-    return value != NULL ? value : json_string(lk_cli_shown(text, shown));
-}
-
 static json_t *
 detail_json(const char *detail)
 {
     json_t *value = NULL;
 
-    return lk_json_parse(detail, strlen(detail), false, NULL, &value) == LK_OK ? value
-                                                                               : text_json(detail);
+    return lk_json_parse(detail, strlen(detail), false, NULL, &value) == LK_OK
+               ? value
+               : lk_cli_json_text(detail);
 }
 
 static enum lk_err
@@ -71,12 +62,12 @@ record_put_json(const struct lk_audit *a, struct lk_buf *out)
     if (lk_hex_encode(a->hash, sizeof(a->hash), &hash) != LK_OK || lk_buf_text(&hash) == NULL) {
         return LK_ERR_NOMEM;
     }
-    return lk_cli_put_json(out,
-                           json_pack("{s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "seq",
-                                     (json_int_t)a->seq, "time", lk_cli_time(a->time_ms, time),
-                                     "actor", text_json(a->actor), "action", text_json(a->action),
-                                     "scope", text_json(a->scope), "subject", text_json(a->subject),
-                                     "detail", detail_json(a->detail), "hash", lk_buf_text(&hash)));
+    return lk_cli_put_json(
+        out, json_pack("{s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "seq", (json_int_t)a->seq,
+                       "time", lk_cli_time(a->time_ms, time), "actor", lk_cli_json_text(a->actor),
+                       "action", lk_cli_json_text(a->action), "scope", lk_cli_json_text(a->scope),
+                       "subject", lk_cli_json_text(a->subject), "detail", detail_json(a->detail),
+                       "hash", lk_buf_text(&hash)));
 }
 
 static const char *

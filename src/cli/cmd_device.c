@@ -8,6 +8,7 @@
 
 #include "base/codec.h"
 #include "base/json.h"
+#include "cli/options.h"
 #include "cli/tpm_opts.h"
 
 /* Options of the four commands; which ones count is each command's own table. */
@@ -369,8 +370,11 @@ on_progress(void *ctx, const struct lk_register_progress *p)
 static int
 register_failed(const struct lk_tpm *tpm, enum lk_err err, const struct lk_register_result *r)
 {
+    char shown[LK_CLI_SHOWN_CAP];
+
     if (r->error_code != 0) {
-        lk_cli_note("the service answered %d: %s", r->error_code, r->error_message);
+        lk_cli_note("the service answered %d: %s", r->error_code,
+                    lk_cli_shown(r->error_message, shown));
     }
     if (r->status == LK_REGISTER_DISABLED) {
         lk_cli_note("the enrollment is disabled");
@@ -382,13 +386,15 @@ static int
 register_done(const struct args *a, const struct lk_register_result *r)
 {
     LK_AUTO(json) json_t *o = NULL;
+    char hub[LK_CLI_SHOWN_CAP], id[LK_CLI_SHOWN_CAP], payload_text[LK_CLI_SHOWN_CAP];
     json_t *payload = NULL;
 
     if (!a->json) {
-        (void)printf("hub               %s\ndevice ID         %s\nsubstatus         %s\n", r->hub,
-                     r->device_id, lk_register_substatus_name(r->substatus));
+        (void)printf("hub               %s\ndevice ID         %s\nsubstatus         %s\n",
+                     lk_cli_shown(r->hub, hub), lk_cli_shown(r->device_id, id),
+                     lk_register_substatus_name(r->substatus));
         if (r->payload_json != NULL) {
-            (void)printf("payload           %s\n", r->payload_json);
+            (void)printf("payload           %s\n", lk_cli_shown(r->payload_json, payload_text));
         }
         return 0;
     }

@@ -10,6 +10,7 @@
 #include <latchkey/latchkey.h>
 
 #include "base/json.h"
+#include "cli/options.h"
 #include "cli/tpm_opts.h"
 
 enum level { LEVEL_OK, LEVEL_NOTE, LEVEL_WARNING, LEVEL_STOP };
@@ -38,16 +39,17 @@ finding(struct doctor *d, enum level level, const char *subject, const char *tex
 {
     static const char *const marks[] = {"ok     ", "note   ", "warning", "STOP   "};
     static const char *const names[] = {"ok", "note", "warning", "stop"};
+    char shown[LK_CLI_SHOWN_CAP];
 
     d->stops += level == LEVEL_STOP;
     d->warnings += level == LEVEL_WARNING;
     if (d->json) {
-        (void)json_array_append_new(d->findings,
-                                    json_pack("{s:s, s:s, s:s, s:s*}", "level", names[level],
-                                              "subject", subject, "text", text, "advice", advice));
+        (void)json_array_append_new(
+            d->findings, json_pack("{s:s, s:s, s:o, s:s*}", "level", names[level], "subject",
+                                   subject, "text", lk_cli_json_text(text), "advice", advice));
         return;
     }
-    (void)printf("%s  %-18s %s\n", marks[level], subject, text);
+    (void)printf("%s  %-18s %s\n", marks[level], subject, lk_cli_shown(text, shown));
     if (advice != NULL) {
         (void)printf("%29s%s\n", "-> ", advice);
     }

@@ -117,6 +117,15 @@ lk_cli_shown(const char *text, char buf[LK_CLI_SHOWN_CAP])
     return buf;
 }
 
+json_t *
+lk_cli_json_text(const char *text)
+{
+    char shown[LK_CLI_SHOWN_CAP];
+    json_t *value = json_string(text);
+
+    return value != NULL ? value : json_string(lk_cli_shown(text, shown));
+}
+
 const char *
 lk_cli_time(int64_t unix_ms, char buf[LK_CLI_TIME_CAP])
 {

@@ -79,6 +79,9 @@ LK_MUST_CHECK enum lk_err lk_cli_number(const char *value, uint64_t min, uint64_
  */
 const char *lk_cli_shown(const char *text, char buf[LK_CLI_SHOWN_CAP]);
 
+/* A JSON string of text: as it is when it is UTF-8, else as shown. NULL when out of memory. */
+json_t *lk_cli_json_text(const char *text);
+
 /* Unix milliseconds as RFC 3339 in UTC to the millisecond; "-" for 0. Returns buf. */
 #define LK_CLI_TIME_CAP 32u
 const char *lk_cli_time(int64_t unix_ms, char buf[LK_CLI_TIME_CAP]);
