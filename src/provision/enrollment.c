@@ -1,0 +1,202 @@
+#include "provision/enrollment.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/codec.h"
+
+_Static_assert(LK_EKS_MAX == LK_MANIFEST_EKS_MAX, "a row holds what an enrollment holds");
+_Static_assert(LK_HUBS_PER_ENROLLMENT == LK_MANIFEST_HUBS_MAX, "of hubs too");
+_Static_assert(LK_MANIFEST_EK_MAX >= LK_TPM_PUBLIC_MAX, "a row holds every acceptable key");
+
+/* Hosts of either case are one; the store's key is in lower case. */
+static void
+hub_key(const char *name, char ret[LK_HOST_NAME_MAX + 1])
+{
+    memcpy(ret, name, strlen(name) + 1);
+    lk_ascii_lower(ret);
+}
+
+static enum lk_err refuse(struct lk_manifest_problem *problem, const char *field, const char *fmt,
+                          ...) __attribute__((format(printf, 3, 4)));
+
+static enum lk_err
+refuse(struct lk_manifest_problem *problem, const char *field, const char *fmt, ...)
+{
+    va_list ap;
+
+    (void)snprintf(problem->field, sizeof(problem->field), "%s", field);
+    va_start(ap, fmt);
+    (void)vsnprintf(problem->reason, sizeof(problem->reason), fmt, ap);
+    va_end(ap);
+    return LK_ERR_FORMAT;
+}
+
+enum lk_err
+lk_enrollment_ek_add(struct lk_enrollment *e, const void *tpm2b, size_t len, const char **ret_why)
+{
+    const char *unused;
+    const char **why = ret_why != NULL ? ret_why : &unused;
+    struct lk_tpm_key key;
+    struct lk_ek *ek;
+    enum lk_err err;
+
+    if (e->eks_count == LK_EKS_MAX) {
+        *why = "ek.too_many";
+        return LK_ERR_LIMIT;
+    }
+    if ((err = lk_tpm_key_parse(LK_ROLE_EK, tpm2b, len, why, &key)) != LK_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < e->eks_count; i++) {
+        if (memcmp(e->eks[i].id, key.id, LK_EK_ID_LEN) == 0) {
+            *why = "ek.repeated";
+            return LK_ERR_EXISTS;
+        }
+    }
+    ek = &e->eks[e->eks_count++];
+    memcpy(ek->id, key.id, LK_EK_ID_LEN);
+    memcpy(ek->pub, tpm2b, len);
+    ek->pub_len = len;
+    return LK_OK;
+}
+
+/* ---- manifest rows --------------------------------------------------------------------------- */
+
+static enum lk_err
+eks_from_row(const struct lk_manifest_row *row, struct lk_enrollment *e,
+             struct lk_manifest_problem *problem)
+{
+    const char *why = NULL;
+
+    for (size_t i = 0; i < row->eks_count; i++) {
+        enum lk_err err = lk_enrollment_ek_add(e, row->eks[i].data, row->eks[i].len, &why);
+
+        if (err == LK_ERR_CRYPTO || err == LK_ERR_NOMEM) {
+            return err;
+        }
+        if (err != LK_OK) {
+            return refuse(problem, "endorsementKey", "not an acceptable endorsement key: %s", why);
+        }
+    }
+    return LK_OK;
+}
+
+static enum lk_err
+ek_id_check(const struct lk_manifest_row *row, const struct lk_enrollment *e,
+            struct lk_manifest_problem *problem)
+{
+    LK_AUTO_BUF struct lk_buf id = LK_BUF_INIT;
+    enum lk_err err;
+
+    if (row->ek_id[0] == '\0') {
+        return LK_OK;
+    }
+    if ((err = lk_hex_decode(row->ek_id, strlen(row->ek_id), &id)) != LK_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < e->eks_count; i++) {
+        if (id.len == LK_EK_ID_LEN && memcmp(e->eks[i].id, id.data, LK_EK_ID_LEN) == 0) {
+            return LK_OK;
+        }
+    }
+    return refuse(problem, "ekId", "is not the identity of the endorsement key in this row");
+}
+
+enum lk_err
+lk_enrollment_from_row(const char *scope, const struct lk_manifest_row *row,
+                       struct lk_enrollment *e, struct lk_manifest_problem *problem)
+{
+    enum lk_err err;
+
+    lk_enrollment_fini(e);
+    lk_enrollment_init(e);
+    if ((err = lk_strcpy(e->scope, sizeof(e->scope), scope)) != LK_OK ||
+        (err = lk_strcpy(e->id, sizeof(e->id), row->registration_id)) != LK_OK ||
+        (err = lk_strcpy(e->device_id, sizeof(e->device_id), row->device_id)) != LK_OK ||
+        (err = lk_buf_put(&e->initial_twin, row->initial_twin.data, row->initial_twin.len)) !=
+            LK_OK) {
+        return err;
+    }
+    e->enabled = !row->disabled;
+    e->allocation = (enum lk_allocation)row->allocation;
+    e->reprovision_update_hub = row->reprovision != LK_MANIFEST_NEVER;
+    e->reprovision_migrate = row->reprovision == LK_MANIFEST_MIGRATE;
+    memcpy(e->hubs, row->hubs, sizeof(e->hubs));
+    e->hubs_count = row->hubs_count;
+    err = eks_from_row(row, e, problem);
+    return err != LK_OK ? err : ek_id_check(row, e, problem);
+}
+
+_Static_assert((int)LK_ALLOC_DEFAULT == (int)LK_MANIFEST_ALLOC_DEFAULT &&
+                   (int)LK_ALLOC_HASHED == (int)LK_MANIFEST_ALLOC_HASHED &&
+                   (int)LK_ALLOC_GEO == (int)LK_MANIFEST_ALLOC_GEO &&
+                   (int)LK_ALLOC_STATIC == (int)LK_MANIFEST_ALLOC_STATIC &&
+                   (int)LK_ALLOC_CUSTOM == (int)LK_MANIFEST_ALLOC_CUSTOM,
+               "the policies have the same numbers");
+
+enum lk_err
+lk_enrollment_to_row(const struct lk_enrollment *e, struct lk_manifest_row *row)
+{
+    enum lk_err err;
+
+    lk_manifest_row_fini(row);
+    lk_manifest_row_init(row);
+    if ((err = lk_strcpy(row->registration_id, sizeof(row->registration_id), e->id)) != LK_OK ||
+        (err = lk_strcpy(row->device_id, sizeof(row->device_id), e->device_id)) != LK_OK ||
+        (err = lk_buf_put(&row->initial_twin, e->initial_twin.data, e->initial_twin.len)) !=
+            LK_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < e->eks_count; i++) {
+        if ((err = lk_buf_put(&row->eks[i], e->eks[i].pub, e->eks[i].pub_len)) != LK_OK) {
+            return err;
+        }
+    }
+    row->eks_count = e->eks_count;
+    row->disabled = !e->enabled;
+    row->allocation = (enum lk_manifest_allocation)e->allocation;
+    row->reprovision = !e->reprovision_update_hub ? LK_MANIFEST_NEVER
+                       : e->reprovision_migrate   ? LK_MANIFEST_MIGRATE
+                                                  : LK_MANIFEST_RESET;
+    memcpy(row->hubs, e->hubs, sizeof(row->hubs));
+    row->hubs_count = e->hubs_count;
+    return LK_OK;
+}
+
+/* ---- check ----------------------------------------------------------------------------------- */
+
+static enum lk_err
+hubs_check(struct lk_txn *tx, const struct lk_enrollment *e, struct lk_manifest_problem *problem)
+{
+    for (size_t i = 0; i < e->hubs_count; i++) {
+        struct lk_hub hub = {.weight = 0};
+        char key[LK_HOST_NAME_MAX + 1];
+        enum lk_err err;
+
+        hub_key(e->hubs[i], key);
+        err = lk_txn_hub_get(tx, key, &hub);
+        lk_hub_fini(&hub);
+        if (err == LK_ERR_NOT_FOUND) {
+            return refuse(problem, "iotHubs", "%.140s is not a linked hub", e->hubs[i]);
+        }
+        if (err != LK_OK) {
+            return err;
+        }
+    }
+    return LK_OK;
+}
+
+enum lk_err
+lk_enrollment_check(struct lk_txn *tx, const struct lk_enrollment *e,
+                    struct lk_manifest_problem *problem)
+{
+    if (e->allocation == LK_ALLOC_GEO || e->allocation == LK_ALLOC_CUSTOM) {
+        return refuse(problem, "allocationPolicy",
+                      "this service carries out hashed and static only");
+    }
+    if (e->allocation == LK_ALLOC_STATIC && e->hubs_count != 1) {
+        return refuse(problem, "iotHubs", "a static policy names exactly one hub");
+    }
+    return hubs_check(tx, e, problem);
+}

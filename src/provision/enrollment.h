@@ -1,0 +1,40 @@
+/*
+ * Enrollments as operators give them, whichever way they come (command line, manifest): keys are
+ * judged, and what names something else is checked against it.
+ */
+#ifndef LK_PROVISION_ENROLLMENT_H
+#define LK_PROVISION_ENROLLMENT_H
+
+#include "store/store.h"
+#include "wire/manifest.h"
+
+/*
+ * Accept one more EK, a TPM2B_PUBLIC. *ret_why (may be NULL) is a static reason code.
+ *
+ *   LK_ERR_FORMAT, LK_ERR_UNSUPPORTED, LK_ERR_REFUSED  as lk_tpm_key_parse() says
+ *   LK_ERR_EXISTS  "ek.repeated": it is one of e's already, however it was spelt
+ *   LK_ERR_LIMIT   "ek.too_many"
+ */
+LK_MUST_CHECK enum lk_err lk_enrollment_ek_add(struct lk_enrollment *e, const void *tpm2b,
+                                               size_t len, const char **ret_why);
+
+/*
+ * What a manifest row enrolls in scope. e is initialised anew. LK_ERR_FORMAT with problem set (but
+ * for its line) when a key is refused or ekId is none of the keys'.
+ */
+LK_MUST_CHECK enum lk_err lk_enrollment_from_row(const char *scope,
+                                                 const struct lk_manifest_row *row,
+                                                 struct lk_enrollment *e,
+                                                 struct lk_manifest_problem *problem);
+/* The reverse. row is initialised; what it held is replaced. */
+LK_MUST_CHECK enum lk_err lk_enrollment_to_row(const struct lk_enrollment *e,
+                                               struct lk_manifest_row *row);
+
+/*
+ * What only the store knows, or only the whole: every hub that is named is linked, a static policy
+ * names exactly one, the policy is one that is carried out. LK_ERR_FORMAT with problem set.
+ */
+LK_MUST_CHECK enum lk_err lk_enrollment_check(struct lk_txn *tx, const struct lk_enrollment *e,
+                                              struct lk_manifest_problem *problem);
+
+#endif
