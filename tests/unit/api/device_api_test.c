@@ -1,4 +1,5 @@
-/* Tests of src/api/device_api.c: what reaches provision/, and how each of its answers looks. */
+/* Tests of src/api/device_api.c and device_check.c: what reaches provision/, and how each of its
+ * answers looks. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -485,6 +486,43 @@ log_lines(void **state)
     assert_ptr_equal(strchr(strchr(text, '\n') + 1, '\n') + 1, text + strlen(text));
 }
 
+/* An assigned device and a failed one are told with what an operator asks first. */
+static void
+log_ends(void **state)
+{
+    struct lk_http_request req = put("/0ne0/registrations/dev-1/operations/o");
+    struct lk_dps_state *s = &fake.answer.state;
+    char text[4096] = "";
+    FILE *file = tmpfile();
+
+    assert_non_null(file);
+    lk_log_open(LK_LOG_JSON, fileno(file));
+    req.method = LK_HTTP_GET;
+    fake.answer.verdict = LK_REG_STATE;
+    fake.answer.reason = NULL;
+    s->status = LK_DPS_ASSIGNING;
+    handle(&req);
+    s->status = LK_DPS_ASSIGNED;
+    (void)snprintf(s->assigned_hub, sizeof(s->assigned_hub), "hub.example.test");
+    (void)snprintf(s->device_id, sizeof(s->device_id), "Dev-1");
+    handle(&req);
+    s->status = LK_DPS_FAILED;
+    s->assigned_hub[0] = '\0';
+    (void)snprintf(s->error_message, sizeof(s->error_message), "no hub");
+    handle(&req);
+    lk_log_open(LK_LOG_JSON, STDERR_FILENO);
+    rewind(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    assert_int_equal(fclose(file), 0);
+    fake_http_fini(&req);
+
+    assert_null(strstr(text, "registration.state"));
+    assert_non_null(strstr(text, "\"event\":\"registration.assigned\""));
+    assert_non_null(strstr(text, "\"hub\":\"hub.example.test\",\"device_id\":\"Dev-1\""));
+    assert_non_null(strstr(text, "\"event\":\"registration.failed\""));
+    assert_non_null(strstr(text, "\"reason\":\"no hub\",\"device_id\""));
+}
+
 /* A flood of refusals is answered in full and told in part. */
 static void
 log_flood(void **state)
@@ -517,9 +555,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(calls),  CASE(longest_ids), CASE(unknown_paths), CASE(bad_ids),   CASE(methods),
-        CASE(query),  CASE(headers),     CASE(bodies),        CASE(challenge), CASE(accepted),
-        CASE(states), CASE(failures),    CASE(later),         CASE(log_lines), CASE(log_flood),
+        CASE(calls),     CASE(longest_ids), CASE(unknown_paths), CASE(bad_ids),
+        CASE(methods),   CASE(query),       CASE(headers),       CASE(bodies),
+        CASE(challenge), CASE(accepted),    CASE(states),        CASE(failures),
+        CASE(later),     CASE(log_lines),   CASE(log_flood),     CASE(log_ends),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
