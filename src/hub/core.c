@@ -68,7 +68,7 @@ lk_hub_core_ring(struct lk_hub_core *h)
     return ring;
 }
 
-/* ---- keys at rest ---------------------------------------------------------------------------- */
+/* ---- keys at rest -------------------------------------------------------------------------- */
 
 /* The place that a sealed key is bound to. Neither name can hold the separator. */
 static enum lk_err
@@ -130,7 +130,7 @@ lk_hub_key_seal(const struct lk_keyring *ring, const struct lk_rand *rnd, enum l
     return LK_OK;
 }
 
-/* ---- the link -------------------------------------------------------------------------------- */
+/* ---- the link ------------------------------------------------------------------------------ */
 
 static enum lk_err
 identity_make(const struct lk_hub_core *h, const struct lk_hub_assign *a, struct lk_identity *ret)

@@ -16,8 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/codec.h"
-#include "base/log.h"
 #include "provision/provision_int.h"
 
 static void
@@ -41,9 +39,6 @@ lk_assignment_accepted(struct lk_reg_op *op, const char *operation_id)
     lk_op_answer(op, &answer);
 }
 
-/* ---- before the transaction --------------------------------------------------------------------
- */
-
 static const struct lk_hub *
 hub_find(const struct lk_reg_op *op, const char *name)
 {
@@ -55,15 +50,14 @@ hub_find(const struct lk_reg_op *op, const char *name)
     return NULL;
 }
 
-/* The hub that the device was given before, also when a later registration failed; NULL: none. */
-static const char *
-previous_hub(const struct lk_reg_op *op)
+const char *
+lk_previous_hub(const struct lk_reg_op *op)
 {
     return op->recorded && op->record.hub[0] != '\0' ? op->record.hub : NULL;
 }
 
-static const struct lk_hub_link *
-link_of(const struct lk_reg_op *op, const struct lk_hub *hub)
+const struct lk_hub_link *
+lk_op_link(const struct lk_reg_op *op, const struct lk_hub *hub)
 {
     return hub->kind == LK_HUB_EMBEDDED ? &op->p->config.embedded : &op->p->config.remote;
 }
@@ -73,7 +67,7 @@ static const struct lk_hub *
 hub_choose(const struct lk_reg_op *op, const char **ret_why)
 {
     const struct lk_enrollment *e = &op->enrollment;
-    const char *previous = previous_hub(op);
+    const char *previous = lk_previous_hub(op);
     const struct lk_hub *hub = NULL;
     enum lk_err err;
 
@@ -85,7 +79,7 @@ hub_choose(const struct lk_reg_op *op, const char **ret_why)
         *ret_why = err == LK_ERR_UNSUPPORTED ? "The allocation policy is not carried out here"
                                              : "No linked hub fits the enrollment";
     }
-    if (hub != NULL && link_of(op, hub)->ops == NULL) {
+    if (hub != NULL && lk_op_link(op, hub)->ops == NULL) {
         *ret_why = "Hubs of this kind are not served here";
         return NULL;
     }
@@ -164,7 +158,7 @@ hub_key_make(struct lk_reg_op *op, struct lk_registration *next)
 static enum lk_err
 assignment_record(struct lk_reg_op *op, const struct lk_hub *hub, struct lk_registration *next)
 {
-    const struct lk_enrollment *e = &op->enrollment;
+    struct lk_enrollment *e = &op->enrollment;
     const char *device_id = e->device_id[0] != '\0' ? e->device_id : e->id;
     enum lk_err err;
 
@@ -172,276 +166,51 @@ assignment_record(struct lk_reg_op *op, const struct lk_hub *hub, struct lk_regi
         (err = lk_strcpy(next->device_id, sizeof(next->device_id), device_id)) != LK_OK) {
         return err;
     }
+    if (e->initial_twin.len > 0 && lk_buf_text(&e->initial_twin) == NULL) {
+        return LK_ERR_NOMEM; /* from here on it is text */
+    }
     next->status =
-        link_of(op, hub)->ops->assign_in_txn != NULL ? LK_REG_ASSIGNED : LK_REG_ASSIGNING;
+        lk_op_link(op, hub)->ops->assign_in_txn != NULL ? LK_REG_ASSIGNED : LK_REG_ASSIGNING;
     return hub_key_make(op, next);
 }
 
-/* The old assignment stays on record, so that a later registration knows which hub to leave. */
-static enum lk_err
-failure_record(const struct lk_reg_op *op, int32_t code, const char *message,
-               struct lk_registration *next)
+enum lk_err
+lk_previous_keep(const struct lk_reg_op *op, struct lk_registration *next)
 {
-    enum lk_err err;
+    const char *hub = op->recorded ? op->record.hub : "";
+    const char *device_id = op->recorded ? op->record.device_id : "";
+    enum lk_err err = lk_strcpy(next->hub, sizeof(next->hub), hub);
+
+    return err != LK_OK ? err : lk_strcpy(next->device_id, sizeof(next->device_id), device_id);
+}
+
+enum lk_err
+lk_failure_record(const struct lk_reg_op *op, int32_t code, const char *message,
+                  struct lk_registration *next)
+{
+    enum lk_err err = lk_previous_keep(op, next);
 
     next->status = LK_REG_FAILED;
     next->substatus = LK_DPS_SUB_NONE;
     next->error_code = code;
     next->auth_key_len = 0;
-    if ((err = lk_strcpy(next->error_message, sizeof(next->error_message), message)) != LK_OK ||
-        (err = lk_strcpy(next->hub, sizeof(next->hub), op->recorded ? op->record.hub : "")) !=
-            LK_OK) {
-        return err;
-    }
-    return lk_strcpy(next->device_id, sizeof(next->device_id),
-                     op->recorded ? op->record.device_id : "");
+    return err != LK_OK ? err
+                        : lk_strcpy(next->error_message, sizeof(next->error_message), message);
 }
 
-/* ---- inside the transaction ---------------------------------------------------------------------
- */
-
-static enum lk_err
-audit_append(struct lk_txn *tx, const struct lk_reg_op *op, const struct lk_registration *r)
+void
+lk_status_count(enum lk_reg_status status)
 {
-    LK_AUTO_BUF struct lk_buf detail = LK_BUF_INIT;
-    bool failed = r->status == LK_REG_FAILED;
-    const char *text;
-    enum lk_err err;
-
-    /* Host names, device ids and what we make ourselves: nothing in it needs an escape. */
-    if ((err = lk_buf_printf(&detail,
-                             "{\"operationId\":\"%s\",\"hub\":\"%s\",\"deviceId\":\"%s\","
-                             "\"substatus\":\"%s\",\"errorCode\":%d,\"requestId\":\"%s\","
-                             "\"srkName\":\"",
-                             r->operation_id, r->hub, r->device_id,
-                             lk_dps_substatus_name((enum lk_dps_substatus)r->substatus),
-                             (int)r->error_code, op->request_id)) != LK_OK ||
-        (err = lk_hex_encode(r->srk_name, r->srk_name_len, &detail)) != LK_OK ||
-        (err = lk_buf_puts(&detail, "\"}")) != LK_OK) {
-        return err;
+    if (status == LK_REG_ASSIGNED || status == LK_REG_FAILED) {
+        lk_metric_add(status == LK_REG_ASSIGNED ? LK_M_REG_ASSIGNED : LK_M_REG_FAILED, 1);
     }
-    if ((text = lk_buf_text(&detail)) == NULL) {
-        return LK_ERR_NOMEM;
-    }
-    return lk_txn_audit_append(tx, "device",
-                               failed ? "registration.failed" : "registration.assigned", r->scope,
-                               r->id, text);
 }
-
-/* Any change since the read, of whatever in it, is a reason to judge again. */
-static enum lk_err
-enrollment_still(struct lk_txn *tx, const struct lk_reg_op *op)
-{
-    struct lk_enrollment now;
-    enum lk_err err;
-
-    lk_enrollment_init(&now);
-    err = lk_txn_enrollment_get(tx, op->enrollment.scope, op->enrollment.id, &now);
-    if (err == LK_ERR_NOT_FOUND ||
-        (err == LK_OK && (!now.enabled || strcmp(now.etag, op->enrollment.etag) != 0))) {
-        err = LK_ERR_PRECONDITION;
-    }
-    lk_enrollment_fini(&now);
-    return err;
-}
-
-/* initialAssignment only for an identity that is new; "unchanged" is what the others tell. */
-static enum lk_dps_substatus
-substatus_of(const struct lk_reg_op *op, bool existed)
-{
-    const char *previous = previous_hub(op);
-
-    if (previous != NULL && strcmp(previous, op->next.hub) != 0) {
-        return op->enrollment.reprovision_migrate ? LK_DPS_SUB_MIGRATED : LK_DPS_SUB_RESET;
-    }
-    return existed ? LK_DPS_SUB_REPROVISIONED : LK_DPS_SUB_INITIAL;
-}
-
-/*
- * Only the same SRK can still hold the old key: after TPM2_Clear nothing opens it any more, and
- * what an earlier owner kept must be worth nothing.
- */
-static bool
-old_key_lives(const struct lk_reg_op *op)
-{
-    const struct lk_registration *was = &op->record, *now = &op->next;
-
-    return op->recorded && was->srk_name_len == now->srk_name_len &&
-           memcmp(was->srk_name, now->srk_name, now->srk_name_len) == 0;
-}
-
-static struct lk_hub_assign
-hub_assign_of(struct lk_reg_op *op)
-{
-    const char *previous = previous_hub(op);
-    bool moves = previous != NULL && strcmp(previous, op->next.hub) != 0;
-    bool has_twin = op->enrollment.initial_twin.len > 0;
-    struct lk_hub_assign a = {.hub = &op->hub,
-                              .device_id = op->next.device_id,
-                              .key = op->hub_key,
-                              .key_len = sizeof(op->hub_key),
-                              .keep_old_key = old_key_lives(op),
-                              .from_hub = moves ? previous : NULL,
-                              .migrate = moves && op->enrollment.reprovision_migrate,
-                              .initial_twin =
-                                  has_twin ? lk_buf_text(&op->enrollment.initial_twin) : NULL};
-
-    return a;
-}
-
-/* Creation on the new hub came first; the old one is left in the same transaction when it is ours.
- */
-static enum lk_err
-old_hub_leave(struct lk_txn *tx, const struct lk_reg_op *op, const char *from_hub)
-{
-    const struct lk_hub_link *link;
-    struct lk_hub old = {.sealed_connection = LK_BUF_INIT};
-    enum lk_err err;
-
-    if (from_hub == NULL) {
-        return LK_OK;
-    }
-    err = lk_txn_hub_get(tx, from_hub, &old);
-    if (err == LK_ERR_NOT_FOUND) {
-        return LK_OK; /* no longer linked: not ours to change */
-    }
-    if (err != LK_OK) {
-        return err;
-    }
-    link = link_of(op, &old);
-    if (link->ops != NULL && link->ops->remove_in_txn != NULL) {
-        err = link->ops->remove_in_txn(link->ctx, tx, &old, op->record.device_id);
-    }
-    lk_hub_fini(&old);
-    return err;
-}
-
-/* Identity, old hub and audit record of an assignment that is complete. */
-static enum lk_err
-hub_assign_in_txn(struct lk_txn *tx, struct lk_reg_op *op)
-{
-    const struct lk_hub_link *link = link_of(op, &op->hub);
-    struct lk_hub_assign a = hub_assign_of(op);
-    bool existed;
-    enum lk_err err;
-
-    if ((err = link->ops->assign_in_txn(link->ctx, tx, &a, &existed)) != LK_OK ||
-        (err = old_hub_leave(tx, op, a.from_hub)) != LK_OK) {
-        return err;
-    }
-    op->next.substatus = (int)substatus_of(op, existed);
-    return LK_OK;
-}
-
-static enum lk_err
-hub_still(struct lk_txn *tx, struct lk_reg_op *op)
-{
-    enum lk_err err;
-
-    lk_hub_fini(&op->hub);
-    err = lk_txn_hub_get(tx, op->next.hub, &op->hub);
-    return err == LK_ERR_NOT_FOUND ? LK_ERR_PRECONDITION : err;
-}
-
-static enum lk_err
-assign_run(struct lk_txn *tx, void *arg)
-{
-    struct lk_reg_op *op = arg;
-    struct lk_registration *next = &op->next;
-    enum lk_err err;
-
-    if ((err = enrollment_still(tx, op)) != LK_OK) {
-        return err;
-    }
-    if (next->status != LK_REG_FAILED && (err = hub_still(tx, op)) != LK_OK) {
-        return err;
-    }
-    if (next->status == LK_REG_ASSIGNED && (err = hub_assign_in_txn(tx, op)) != LK_OK) {
-        return err;
-    }
-    if ((err = lk_txn_registration_put(tx, next, next->generation - 1)) != LK_OK ||
-        next->status == LK_REG_ASSIGNING) {
-        return err;
-    }
-    return audit_append(tx, op, next);
-}
-
-/* ---- hubs elsewhere
- * ------------------------------------------------------------------------------ */
-
-/* The outcome, unless a newer attestation has taken over. */
-static enum lk_err
-outcome_run(struct lk_txn *tx, void *arg)
-{
-    struct lk_reg_op *op = arg;
-    struct lk_hub_assign a = hub_assign_of(op);
-    struct lk_registration now = {.generation = 0};
-    bool refused = op->hub_err == LK_ERR_REFUSED;
-    enum lk_err err = lk_txn_registration_get(tx, op->next.scope, op->next.id, &now);
-    bool ours =
-        err == LK_OK && now.status == LK_REG_ASSIGNING && now.generation == op->next.generation;
-
-    lk_registration_fini(&now);
-    if (!ours) {
-        return err == LK_ERR_NOT_FOUND ? LK_OK : err;
-    }
-    if (op->hub_err == LK_OK) {
-        op->next.status = LK_REG_ASSIGNED;
-        op->next.substatus = (int)substatus_of(op, op->hub_existed);
-        err = old_hub_leave(tx, op, a.from_hub);
-    } else {
-        err = failure_record(op, refused ? LK_DPS_HUB_REFUSED : LK_DPS_UNAVAILABLE,
-                             refused ? "The hub refused" : "The hub did not answer", &op->next);
-    }
-    if (err != LK_OK ||
-        (err = lk_txn_registration_put(tx, &op->next, op->next.generation)) != LK_OK) {
-        return err;
-    }
-    return audit_append(tx, op, &op->next);
-}
-
-static void
-outcome_done(void *arg, enum lk_err err)
-{
-    struct lk_reg_op *op = arg;
-
-    if (err != LK_OK) { /* the device polls until it gives up, and registers again */
-        lk_log(LK_LOG_ERROR, "registration.outcome_lost", LK_F_TEXT("scope", op->next.scope),
-               LK_F_TEXT("registration_id", op->next.id), LK_F_ERR(err));
-    } else {
-        lk_metric_add(op->hub_err == LK_OK ? LK_M_REG_ASSIGNED : LK_M_REG_FAILED, 1);
-    }
-    lk_op_end(op);
-}
-
-static void
-hub_assigned(void *arg, enum lk_err err, bool existed)
-{
-    struct lk_reg_op *op = arg;
-
-    op->hub_err = err;
-    op->hub_existed = existed;
-    op->job = (struct lk_job){.run = outcome_run, .done = outcome_done, .arg = op};
-    lk_store_write(op->p->config.session, &op->job);
-}
-
-static void
-hub_call(struct lk_reg_op *op)
-{
-    const struct lk_hub_link *link = link_of(op, &op->hub);
-    struct lk_hub_assign a = hub_assign_of(op);
-
-    link->ops->assign(link->ctx, &a, hub_assigned, op);
-}
-
-/* ---- the whole
- * ----------------------------------------------------------------------------------- */
 
 static void
 assign_done(void *arg, enum lk_err err)
 {
     struct lk_reg_op *op = arg;
-    enum lk_reg_status status = op->next.status;
+    bool hub_is_next = op->next.status == LK_REG_ASSIGNING;
 
     if (err == LK_ERR_PRECONDITION) {
         if (++op->tries == LK_PROVISION_TRIES_MAX) {
@@ -455,12 +224,10 @@ assign_done(void *arg, enum lk_err err)
         lk_op_fault(op, err);
         return;
     }
-    if (status != LK_REG_ASSIGNING) {
-        lk_metric_add(status == LK_REG_ASSIGNED ? LK_M_REG_ASSIGNED : LK_M_REG_FAILED, 1);
-    }
+    lk_status_count(op->next.status);
     lk_assignment_accepted(op, op->next.operation_id);
-    if (status == LK_REG_ASSIGNING) {
-        hub_call(op);
+    if (hub_is_next) {
+        lk_hub_call(op);
         return;
     }
     lk_op_end(op);
@@ -476,7 +243,7 @@ lk_assignment_begin(struct lk_reg_op *op, void (*start_over)(struct lk_reg_op *o
     lk_registration_fini(&op->next);
     memset(&op->next, 0, sizeof(op->next));
     if ((err = attestation_record(op, &op->next)) == LK_OK) {
-        err = hub == NULL ? failure_record(op, LK_DPS_NO_HUB, why, &op->next)
+        err = hub == NULL ? lk_failure_record(op, LK_DPS_NO_HUB, why, &op->next)
                           : assignment_record(op, hub, &op->next);
     }
     if (err != LK_OK) {
@@ -484,6 +251,6 @@ lk_assignment_begin(struct lk_reg_op *op, void (*start_over)(struct lk_reg_op *o
         return;
     }
     op->start_over = start_over;
-    op->job = (struct lk_job){.run = assign_run, .done = assign_done, .arg = op};
+    op->job = (struct lk_job){.run = lk_assign_run, .done = assign_done, .arg = op};
     lk_store_write(op->p->config.session, &op->job);
 }

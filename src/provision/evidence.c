@@ -90,8 +90,7 @@ lk_body_judge(struct lk_reg_op *op, const char **ret_why)
     return body->has_tpm ? keys_judge(op, ret_why) : LK_OK;
 }
 
-/* ---- the token
- * ----------------------------------------------------------------------------------- */
+/* ---- the token ----------------------------------------------------------------------------- */
 
 /* "{idScope}/registrations/{registrationId}" in any case: Rust's client lower-cases it. */
 static bool
@@ -137,8 +136,7 @@ lk_token_is_past(const struct lk_reg_op *op)
     return op->now_ms >= 0 && (uint64_t)op->now_ms / 1000 > op->sas.expiry_unix_s;
 }
 
-/* ---- what the store says
- * ------------------------------------------------------------------------- */
+/* ---- what the store says ------------------------------------------------------------------- */
 
 const struct lk_ek *
 lk_enrolled_ek(const struct lk_enrollment *e, const uint8_t *ek_id)

@@ -98,8 +98,7 @@ state_answer(struct lk_reg_op *op)
     lk_dps_state_fini(&answer.state);
 }
 
-/* ---- GET .../operations/{operationId}
- * ------------------------------------------------------------ */
+/* ---- GET .../operations/{operationId} ------------------------------------------------------ */
 
 static void
 poll_answer(struct lk_reg_op *op)
@@ -140,8 +139,7 @@ lk_provision_poll(struct lk_provision *p, const struct lk_reg_request *req, lk_r
     lk_op_read(op, false, poll_answer);
 }
 
-/* ---- POST .../registrations/{id}
- * ------------------------------------------------------------------ */
+/* ---- POST .../registrations/{id} ----------------------------------------------------------- */
 
 static void
 lookup_answer(struct lk_reg_op *op)

@@ -106,7 +106,7 @@ lk_op_end(struct lk_reg_op *op)
     free(op);
 }
 
-/* ---- the read -------------------------------------------------------------------------------- */
+/* ---- the read ------------------------------------------------------------------------------ */
 
 static enum lk_err
 hub_collect(void *ctx, const struct lk_hub *hub)

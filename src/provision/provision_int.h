@@ -2,7 +2,8 @@
  * What the files of provision/ share: one operation, from the request to its answer.
  *
  *   registration.c  the two legs of register
- *   assignment.c    the hub and its key, and the transaction that makes it so
+ *   assignment.c    the hub and its key
+ *   assignment_txn.c  the transaction that makes it so
  *   poll.c          poll and look-up
  *   evidence.c      judging what a request carries and what the store says about it
  *   refusal.c       the audit of refusals
@@ -123,8 +124,7 @@ void lk_op_stop(struct lk_reg_op *op, enum lk_err err, const char *reason);
 void lk_op_fault(struct lk_reg_op *op, enum lk_err err);
 void lk_op_end(struct lk_reg_op *op);
 
-/* ---- evidence
- * ------------------------------------------------------------------------------------ */
+/* ---- evidence ------------------------------------------------------------------------------ */
 
 /* ids of the path. LK_ERR_FORMAT. */
 LK_MUST_CHECK enum lk_err lk_request_judge(const struct lk_reg_op *op, const char **ret_why);
@@ -152,11 +152,28 @@ struct lk_nonce_subject lk_op_subject(const struct lk_reg_op *op, const struct l
  */
 LK_MUST_CHECK enum lk_err lk_record_verify(const struct lk_reg_op *op);
 
-/* ---- assignment
- * ---------------------------------------------------------------------------------- */
+/* ---- assignment ---------------------------------------------------------------------------- */
 
 /* The device has proved itself with op->pair, op->ek, op->srk at op->place: give it its hub. */
 void lk_assignment_begin(struct lk_reg_op *op, void (*start_over)(struct lk_reg_op *op));
+
+/* The hub that the device was given before, also when a later registration failed; NULL: none. */
+const char *lk_previous_hub(const struct lk_reg_op *op);
+const struct lk_hub_link *lk_op_link(const struct lk_reg_op *op, const struct lk_hub *hub);
+
+/* Into a record that assigns nothing: the hub that the device is really on, for a later one to
+ * leave.
+ */
+LK_MUST_CHECK enum lk_err lk_previous_keep(const struct lk_reg_op *op,
+                                           struct lk_registration *next);
+LK_MUST_CHECK enum lk_err lk_failure_record(const struct lk_reg_op *op, int32_t code,
+                                            const char *message, struct lk_registration *next);
+
+/* Write op->next and what belongs to it; arg is the op. LK_ERR_PRECONDITION: start over. */
+LK_MUST_CHECK enum lk_err lk_assign_run(struct lk_txn *tx, void *arg);
+/* Ask a hub elsewhere, write the outcome, end the operation. */
+void lk_hub_call(struct lk_reg_op *op);
+void lk_status_count(enum lk_reg_status status);
 
 /* 202 with the operation's id. */
 void lk_assignment_accepted(struct lk_reg_op *op, const char *operation_id);

@@ -104,7 +104,7 @@ suppress(struct lk_refusals *r, uint64_t count)
     lk_metric_add(LK_M_AUDIT_SUPPRESSED, (int64_t)count);
 }
 
-/* ---- the write job --------------------------------------------------------------------------- */
+/* ---- the write job ------------------------------------------------------------------------- */
 
 static enum lk_err
 refusal_append(struct lk_txn *tx, const struct refusal *item)

@@ -439,11 +439,17 @@ rig_wait(struct rig *r, const struct rig_answer *a)
 }
 
 void
-rig_settle(struct rig *r)
+rig_settle_to(struct rig *r, size_t count)
 {
-    while (lk_provision_pending(r->p) > 0) {
+    while (lk_provision_pending(r->p) > count) {
         dispatch(r);
     }
+}
+
+void
+rig_settle(struct rig *r)
+{
+    rig_settle_to(r, 0);
 }
 
 static void

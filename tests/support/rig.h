@@ -106,8 +106,9 @@ void rig_register_body(struct rig *r, const char *scope, const char *id, const c
                        const struct lk_dps_register *body, struct rig_answer *ret);
 /* Begin a register; ret->answered tells when it was answered. ret must live until then. */
 void rig_register_begin(struct rig_device *d, const char *token, struct rig_answer *ret);
-/* Dispatch until a->answered, or until nothing is pending. */
+/* Dispatch until a->answered, until no more than count is pending, until nothing is. */
 void rig_wait(struct rig *r, const struct rig_answer *a);
+void rig_settle_to(struct rig *r, size_t count);
 void rig_settle(struct rig *r);
 
 /* A token for resource signed in the TPM with an opened key. */

@@ -395,8 +395,7 @@ removed_and_made_again(void **state)
     assert_string_not_equal(after.generation_id, before.generation_id);
 }
 
-/* ---- keys at rest
- * -------------------------------------------------------------------------------- */
+/* ---- keys at rest -------------------------------------------------------------------------- */
 
 static bool
 holds(const uint8_t *bytes, size_t len, const void *part, size_t part_len)

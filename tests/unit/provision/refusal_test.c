@@ -279,8 +279,7 @@ ids_of_the_request(void **state)
     lk_dps_register_fini(&m);
 }
 
-/* ---- second leg
- * ---------------------------------------------------------------------------------- */
+/* ---- second leg ---------------------------------------------------------------------------- */
 
 /* What a token says by itself. */
 static void
@@ -411,8 +410,7 @@ retry_with_other_keys(void **state)
     assert_second_leg(&f->device, f->device.token, "token.replayed");
 }
 
-/* ---- the audit
- * ------------------------------------------------------------------------------------ */
+/* ---- the audit ----------------------------------------------------------------------------- */
 
 /* A refusal's record names scope, id, reason and request. */
 static void

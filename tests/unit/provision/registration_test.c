@@ -199,6 +199,25 @@ device_id_of_the_enrollment(void **state)
     assert_string_equal(key.uri, RIG_HUB "/devices/Pump.7");
 }
 
+/* Another device id for a device that has one: the identity under the old one is gone. */
+static void
+device_id_changed(void **state)
+{
+    struct fixture *f = *state;
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+    struct softtpm_opened key, key2;
+    char name[] = "Pump.7";
+    struct lk_identity id;
+
+    rig_provision(&f->device, &a, &key);
+    rig_enrollment_change(&f->rig, "Dev-1", device_id_set, name);
+    rig_provision(&f->device, &a, &key2);
+    assert_string_equal(a.state.device_id, "Pump.7");
+    assert_dead(&f->rig, RIG_HUB, &key);
+    assert_int_equal(rig_identity(&f->rig, RIG_HUB, "Dev-1", &id), LK_ERR_NOT_FOUND);
+    assert_int_equal(rig_identity(&f->rig, RIG_HUB, "Pump.7", &id), LK_OK);
+}
+
 /* Two EKs of one TPM, as different client stacks make them: one enrollment, one device. */
 static void
 two_accepted_eks(void **state)
@@ -496,8 +515,7 @@ deleted_record(void **state)
     assert_int_equal(a.state.substatus, LK_DPS_SUB_REPROVISIONED); /* the hub knows it */
 }
 
-/* ---- other hubs
- * ---------------------------------------------------------------------------------- */
+/* ---- other hubs ---------------------------------------------------------------------------- */
 
 static void
 hub_set(struct lk_enrollment *e, void *arg)
@@ -607,8 +625,7 @@ hub_of_a_kind_not_served(void **state)
     assert_int_equal(a.state.error_code, LK_DPS_NO_HUB);
 }
 
-/* ---- changes between the legs
- * --------------------------------------------------------------------- */
+/* ---- changes between the legs -------------------------------------------------------------- */
 
 /*
  * While the assignment waits for the writer, somebody changes the enrollment: the registration
@@ -730,6 +747,7 @@ main(void)
         CASE(every_kind_of_key),
         CASE(assignment_is_audited),
         CASE(device_id_of_the_enrollment),
+        CASE(device_id_changed),
         CASE(two_accepted_eks),
         CASE(every_clients_token),
         CASE(registers_again),
