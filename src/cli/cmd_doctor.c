@@ -408,7 +408,8 @@ lk_cmd_doctor(int argc, char **argv)
         }
         if (option == OPT_HELP) {
             (void)printf("usage: %s\n\nTell which TPM is there and what would stop it from "
-                         "registering.\nExit code 0 when nothing would.\n\n%s",
+                         "registering.\nExit code 0 when nothing would.\n\n"
+                         "  --json                   as one JSON document\n\n%s",
                          usage, lk_cli_tpm_help);
             return 0;
         }
