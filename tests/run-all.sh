@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds with gcc and clang, runs every test there is and ends with "N passed, N failed".
 #
-# usage: tests/run-all.sh [STEP...]     steps: gcc clang asan fuzz headers format system
+# usage: tests/run-all.sh [STEP...]     steps: gcc clang asan fuzz headers format man system
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -100,6 +100,11 @@ step_format() {
         'set -o pipefail; git ls-files "*.c" "*.h" | xargs -r clang-format --dry-run -Werror'
 }
 
+step_man() {
+    heading "manual pages: complete, and what the programs say"
+    check "manual pages" tools/check-man.sh build
+}
+
 step_system() {
     local report counted
     heading "system tests: both builds, real parts around them"
@@ -122,7 +127,7 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
 tools/deps.sh build test || exit 1
 
 steps=("$@")
-((${#steps[@]})) || steps=(format gcc clang asan headers fuzz system)
+((${#steps[@]})) || steps=(format gcc clang asan headers man fuzz system)
 started=$SECONDS
 for step in "${steps[@]}"; do
     step_started=$SECONDS
