@@ -549,6 +549,7 @@ def test_systemd_is_told(tmp_path):
             assert told[0] == "RELOADING=1" and told[1].startswith("MONOTONIC_USEC=")
             os.kill(service.process.pid, signal.SIGTERM)
             until("STOPPING=1")
+            wait_until(lambda: not service.process.running(), "it ends")
         finally:
             service.stop()
 
