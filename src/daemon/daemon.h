@@ -19,7 +19,6 @@ struct lk_sweep {
     struct lk_job job;
     struct lk_timer *timer;
     bool pending, found; /* found: there may be more */
-    int64_t older_than_ms;
 };
 
 struct lk_daemon {

@@ -3,15 +3,15 @@
 
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "provision/import.h"
 
 #define TICK_MS 1000
 #define KEYRING_TICKS 5 /* well within LK_KEYRING_GRACE_MS, in which every instance must see it */
 
 #define SWEEP_FIRST_MS 10000
 #define SWEEP_EVERY_MS 600000
-#define SWEEP_NEXT_MS 100       /* between the steps of one sweep, so that devices go first */
-#define SWEEP_ROWS 500u         /* of one step */
-#define IMPORT_AGE_MS 3600000LL /* nothing was added to it for an hour: it was cut off */
+#define SWEEP_NEXT_MS 100 /* between the steps of one sweep, so that devices go first */
+#define SWEEP_ROWS 500u   /* of one step */
 
 unsigned
 lk_daemon_stuck(const struct lk_daemon *d)
@@ -54,7 +54,7 @@ sweep_run(struct lk_txn *tx, void *arg)
     enum lk_err err;
 
     s->found = false;
-    err = lk_txn_import_abandoned(tx, s->older_than_ms, &id);
+    err = lk_txn_import_abandoned(tx, lk_txn_now_ms(tx) - LK_IMPORT_IDLE_MS, &id);
     if (err != LK_OK) {
         return err == LK_ERR_NOT_FOUND ? LK_OK : err;
     }
@@ -83,7 +83,6 @@ sweep(void *ctx)
     if (d->draining) {
         return;
     }
-    s->older_than_ms = lk_clock_unix_ms(&lk_clock_system) - IMPORT_AGE_MS;
     s->job = (struct lk_job){.run = sweep_run, .done = sweep_done, .arg = s};
     s->pending = true;
     lk_store_write(d->session, &s->job);
