@@ -16,6 +16,7 @@ struct store_conn; /* one of its connections; used by one thread at a time */
 
 #define STORE_QUEUE_MAX 4096u /* write jobs that wait; one more is LK_ERR_BUSY */
 #define STORE_BATCH_MAX 512u  /* jobs of one commit */
+#define STORE_IDLE_MS 100     /* without a job: time for what the backend puts off */
 
 #define STORE_AUDIT_ACTOR_MAX 128u /* bytes that are kept of each text */
 #define STORE_AUDIT_ACTION_MAX 64u
@@ -59,8 +60,8 @@ struct store_ops {
     enum lk_err (*job_begin)(struct store_conn *c);
     enum lk_err (*job_keep)(struct store_conn *c);
     enum lk_err (*job_undo)(struct store_conn *c);
-    /* Between transactions of the writer; idle: no job is waiting. */
-    void (*maintain)(struct store_conn *c, bool idle);
+    /* Between transactions of the writer; true: call again with idle when no job comes. */
+    bool (*maintain)(struct store_conn *c, bool idle);
 
     enum lk_err (*scope_insert)(struct lk_txn *tx, const struct lk_scope *s);
     enum lk_err (*scope_get)(struct lk_txn *tx, const char *id, struct lk_scope *ret);

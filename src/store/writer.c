@@ -4,6 +4,7 @@
  */
 #include "store/store_int.h"
 
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,16 +64,31 @@ lk_store_write(struct lk_session *s, struct lk_job *job)
     }
 }
 
-/* Wait for jobs and take at most STORE_BATCH_MAX of them; 0 when it is time to stop. */
+/* Wait for jobs, at most STORE_IDLE_MS when impatient. */
+static void
+queue_wait(struct lk_store *st, bool impatient)
+{
+    struct timespec until;
+    int rc = 0;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until); /* cannot fail for this clock */
+    until.tv_nsec += STORE_IDLE_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    while (st->head == NULL && !st->stopping && rc == 0) {
+        rc = impatient ? pthread_cond_clockwait(&st->wake, &st->lock, CLOCK_MONOTONIC, &until)
+                       : pthread_cond_wait(&st->wake, &st->lock);
+    }
+}
+
+/* Wait for jobs and take at most STORE_BATCH_MAX; 0: none came in time, or it is time to stop. */
 static size_t
-batch_take(struct lk_store *st, struct lk_job **batch)
+batch_take(struct lk_store *st, bool impatient, struct lk_job **batch, bool *ret_stop)
 {
     size_t count = 0;
 
     (void)pthread_mutex_lock(&st->lock);
-    while (st->head == NULL && !st->stopping) {
-        (void)pthread_cond_wait(&st->wake, &st->lock);
-    }
+    queue_wait(st, impatient);
     while (st->head != NULL && count < STORE_BATCH_MAX) {
         batch[count++] = st->head;
         st->head = st->head->next;
@@ -81,6 +97,7 @@ batch_take(struct lk_store *st, struct lk_job **batch)
         st->tail = &st->head;
     }
     st->queued -= count;
+    *ret_stop = count == 0 && st->stopping;
     (void)pthread_mutex_unlock(&st->lock);
     lk_metric_add(LK_M_STORE_QUEUE, -(int64_t)count);
     return count;
@@ -187,18 +204,18 @@ writer_main(void *arg)
 {
     struct lk_store *st = (struct lk_store *)arg;
     struct lk_job *batch[STORE_BATCH_MAX];
-    size_t count;
-    bool idle;
+    bool owes = false, stop = false;
 
-    while ((count = batch_take(st, batch)) > 0) {
-        batch_run(st, batch, count);
+    while (!stop) {
+        size_t count = batch_take(st, owes, batch, &stop);
+
+        if (count > 0) {
+            batch_run(st, batch, count);
+        }
         for (size_t i = 0; i < count; i++) {
             session_deliver(batch[i]);
         }
-        (void)pthread_mutex_lock(&st->lock);
-        idle = st->head == NULL;
-        (void)pthread_mutex_unlock(&st->lock);
-        st->ops->maintain(st->writer_conn, idle);
+        owes = st->ops->maintain(st->writer_conn, count == 0);
     }
     return NULL;
 }
@@ -206,8 +223,14 @@ writer_main(void *arg)
 enum lk_err
 writer_start(struct lk_store *st)
 {
-    int rc = pthread_create(&st->writer, NULL, writer_main, st);
+    sigset_t all, before;
+    int rc;
 
+    /* Signals are for the threads that wait for them. */
+    (void)sigfillset(&all); /* none of the three can fail with these arguments */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&st->writer, NULL, writer_main, st);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
         store_error_set("writer thread: %s", strerror(rc));
         return LK_ERR_NOMEM;

@@ -309,6 +309,59 @@ enrollment_pages(void **state)
     assert_int_equal(do_count(f), 5);
 }
 
+struct nested {
+    struct lk_txn *tx;
+    int depth, calls;
+};
+
+static enum lk_err
+nested_each(void *ctx, const struct lk_enrollment *e)
+{
+    struct nested *n = (struct nested *)ctx;
+    struct lk_enrollment got;
+    enum lk_err err;
+
+    n->calls++;
+    lk_enrollment_init(&got);
+    err = lk_txn_enrollment_get(n->tx, SCOPE, e->id, &got);
+    lk_enrollment_fini(&got);
+    if (err != LK_OK || n->depth == 0) {
+        return err;
+    }
+    n->depth--;
+    err = lk_txn_enrollment_page(n->tx, SCOPE, "", 10, nested_each, n);
+    n->depth++;
+    return err;
+}
+
+static enum lk_err
+nested_run(struct lk_txn *tx, void *arg)
+{
+    struct nested *n = (struct nested *)arg;
+
+    n->tx = tx;
+    return lk_txn_enrollment_page(tx, SCOPE, "", 10, nested_each, n);
+}
+
+/* A callback may ask in the same transaction, even for the list that it is called from. */
+static void
+callbacks_may_ask(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct nested n = {.depth = 2};
+    struct lk_enrollment e;
+
+    enrollment_make(&e, "a", 1);
+    assert_int_equal(do_create(f, &e, NULL), LK_OK);
+    enrollment_make(&e, "b", 2);
+    assert_int_equal(do_create(f, &e, NULL), LK_OK);
+    assert_int_equal(in_read(f, nested_run, &n), LK_OK);
+    assert_int_equal(n.calls, 2 + 4 + 8);
+    n = (struct nested){.depth = 1};
+    assert_int_equal(in_read(f, nested_run, &n), LK_OK);
+    assert_int_equal(n.calls, 2 + 4);
+}
+
 /* A change in a read job is the caller's mistake. */
 static enum lk_err
 create_in_read(struct lk_txn *tx, void *arg)
@@ -1057,6 +1110,7 @@ main(void)
         CASE(enrollment_replace_conflict),
         CASE(enrollment_delete),
         CASE(enrollment_pages),
+        CASE(callbacks_may_ask),
         CASE(read_job_cannot_write),
         CASE(import_appears_whole),
         CASE(import_finished_is_final),
