@@ -53,6 +53,22 @@ def test_factory_to_hub(device, service, tmp_path, kind):
     assert device.handles() == after
 
 
+def test_check_token_by_hand(device, service, tmp_path):
+    """`latchkey hub check-token` judges as the hub does, with the service running or not."""
+    import_manifest(device, tmp_path)
+    token = device.token(device.register())
+
+    def check(text):
+        return service.cli("hub", "check-token", "--hub", service.hub, input=text,
+                           check=False).returncode
+
+    assert check(token) == 0
+    assert check(token.replace("press-7", "press-8")) == 77
+    service.stop()
+    assert check(token + "\n") == 0
+    assert check(token.replace("sig=", "sig=A")) == 77
+
+
 def test_default_registration_id(service, make_swtpm, tmp_path):
     """Without an ID given, factory and device derive the same from the EK."""
     device = TpmDevice(service, make_swtpm("tpm", tcp=True))
