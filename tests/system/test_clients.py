@@ -299,20 +299,26 @@ def test_two_challenges_before_a_token(service):
 
 
 def test_look_up(service):
-    """POST on the registration: challenge without a token, the bare state with one."""
+    """POST on the registration with the token that made it: the bare state."""
     device = enrolled(service, "look-up")
-    device.register()
     flow = device.flow()
     token = NODE.token(flow, device.challenge(flow))
+    device.authorise(flow, token)
     target = f"/{flow.scope}/registrations/{flow.registration_id}?api-version=2021-06-01"
     body = dialects.compact(dialects.register_body(flow))
-    with device.connect() as connection:
-        answer = connection.ask(https.request(
-            "POST", target, NODE.headers(flow, token, len(body)), body))
+
+    def look_up(authorization):
+        return device.ask(https.request(
+            "POST", target, NODE.headers(flow, authorization, len(body)), body))
+
+    answer = look_up(token)
     assert answer.status == 200, answer
     state = answer.json()
     assert state["registrationId"] == "look-up" and state["status"] == "assigned", state
     assert state["assignedHub"] == service.hub and state["deviceId"] == "look-up", state
+    assert "operationId" not in state, state
+    nobody = look_up(None)
+    assert nobody.status == 401 and nobody.json()["errorCode"] == 401002, nobody
     device.close()
 
 
