@@ -1,6 +1,8 @@
 """Every client's way of saying it, and every tolerance of device-protocol.md section 7."""
 import base64
 import json
+import socket
+import ssl
 import time
 
 import pytest
@@ -324,9 +326,6 @@ def test_look_up(service):
 
 def test_tls_1_2(service):
     """The oldest version that clients still bring."""
-    import socket
-    import ssl
-
     context = ssl.create_default_context(cafile=service.ca_file)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with socket.create_connection(service.address, timeout=10) as tcp:

@@ -1,9 +1,11 @@
 """From the factory to a second owner, with real TPM commands (issue 3's story)."""
-import json
+import signal
 
 import pytest
 
+from lib.device import Device
 from lib.process import wait_until
+from lib.softtpm import SoftTpm
 from lib.tpmdevice import TpmDevice
 
 IDENTITY_HANDLE = "0x81000100"
@@ -140,11 +142,6 @@ def test_disabled_enrollment(device, service, tmp_path):
 
 def test_key_rotation_keeps_challenges_in_flight(service):
     """A challenge made under the old master key is good after `latchkey key rotate` and a reload."""
-    import signal
-
-    from lib.device import Device
-    from lib.softtpm import SoftTpm
-
     device = Device(service, "rotated", SoftTpm("ecc"))
     service.enroll(device)
     device.register()

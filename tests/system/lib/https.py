@@ -67,7 +67,9 @@ class Connection:
         head, self.pending = self.pending.split(b"\r\n\r\n", 1)
         answer = Answer(head + b"\r\n\r\n", b"")
         assert answer.header("transfer-encoding") is None, answer
-        length = int(answer.header("content-length")) if with_body else 0
+        if answer.status == 204 or not with_body:
+            return answer
+        length = int(answer.header("content-length"))
         while len(self.pending) < length:
             self._more()
         answer.body, self.pending = self.pending[:length], self.pending[length:]

@@ -31,6 +31,10 @@ class Stranger:
     def connect(self, **kwargs):
         return Connection(self.service.address, self.service.ca_file, self.service.host, **kwargs)
 
+    def flooded(self):
+        """Called after more than the log takes in a second: let that second end."""
+        time.sleep(1.001 - time.monotonic() % 1)
+
     def ask(self, data):
         """One answer to these bytes on a connection of their own."""
         self.pace()
