@@ -188,10 +188,12 @@ startup(struct lk_tpm *tpm)
     return err;
 }
 
+/* Persistent objects: TPM 2.0 Part 2, 7.5. tpm2-tss's names for the bounds shift into the sign bit,
+ * which C leaves undefined. */
 static bool
 handle_ok(uint32_t handle)
 {
-    return handle >= TPM2_PERSISTENT_FIRST && handle <= TPM2_PERSISTENT_LAST;
+    return handle >> 24 == TPM2_HT_PERSISTENT;
 }
 
 static enum lk_err
