@@ -6,11 +6,13 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,16 +46,27 @@ child_run(const char *dir)
     _exit(127);
 }
 
-/* Both sockets exist once it listens; if it ended instead, waitpid() has its status. */
+/* A socket's name is there before anybody listens on it: only a connection proves that. */
+static bool
+listens(const struct lk_swtpm *s, const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok;
+
+    assert_true(fd >= 0);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", s->dir, name);
+    ok = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+    (void)close(fd);
+    return ok;
+}
+
 static void
 wait_until_listening(const struct lk_swtpm *s)
 {
     const struct timespec pause = {0, 10000000l};
-    struct stat st;
-    char path[96];
 
-    (void)snprintf(path, sizeof(path), "%s/s.ctrl", s->dir);
-    for (unsigned i = 0; stat(path, &st) != 0; i++) {
+    for (unsigned i = 0; !listens(s, "s.ctrl") || !listens(s, "s"); i++) {
         assert_true(i < START_TRIES);
         assert_int_equal(waitpid(s->pid, NULL, WNOHANG), 0); /* is swtpm installed? */
         (void)nanosleep(&pause, NULL);

@@ -151,7 +151,8 @@ def test_certificate_of_the_ecc_ek(tpm, tmp_path):
     assert code == 0 and found["EK certificate"]["level"] == "ok", found["EK certificate"]
 
 
-@pytest.mark.parametrize("content", [b"\x00" * 64, b"0\x82\x10\x00short", b"\xff" * 1500])
+@pytest.mark.parametrize("content", [b"\x00" * 64, b"0\x82\x10\x00short", b"\xff" * 1500],
+                         ids=["zeros", "cut", "erased"])
 def test_index_with_something_else(tpm, tmp_path, content):
     """No certificate: a note, and the rest goes on."""
     tpm.put_nv(CERT_RSA, content, tmp_path / "nv")
