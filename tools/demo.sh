@@ -169,7 +169,7 @@ start_tpm other-tpm $((ports + 2))
 run "$latchkey" init --data-dir "$work/service" --host localhost --hub "$hub" \
     --listen "127.0.0.1:$((ports + 4))" --admin-listen "127.0.0.1:$((ports + 5))" \
     >"$work/init.txt"
-scope=$("$latchkey" scope list --config "$config" --json | jq -r '.[0].id')
+scope=$("$latchkey" scope list --config "$config" --json | jq -r .scope)
 "$latchkeyd" --config "$config" 2>"$work/latchkeyd.log" &
 started+=($!)
 wait_for latchkeyd curl -fsS "$admin/readyz"
