@@ -18,6 +18,7 @@ static const struct lk_command commands[] = {
     {"init", lk_cmd_init, "make a new service: keys, database, certificate, configuration"},
     {"scope", lk_cmd_scope, "add and list ID scopes"},
     {"hub", lk_cmd_hub, "add, list and remove hubs, look at their devices"},
+    {"enrollment", lk_cmd_enrollment, "say which devices may register: add, list, import, export"},
     {"key", lk_cmd_key, "list and rotate the master keys"},
     {"registration", lk_cmd_registration, "list, show and forget registrations"},
     {"audit", lk_cmd_audit, "read and verify the audit records"},

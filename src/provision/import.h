@@ -5,6 +5,8 @@
 #ifndef LK_PROVISION_IMPORT_H
 #define LK_PROVISION_IMPORT_H
 
+#include <signal.h>
+
 #include "store/store.h"
 #include "wire/manifest.h"
 
@@ -28,9 +30,9 @@ struct lk_import_options {
     const char *source; /* the file's name, for the record */
     const char *actor;  /* who imports, for the audit record */
     enum lk_manifest_format format;
-    bool skip_bad;              /* import the good rows all the same */
-    bool dry_run;               /* check everything, leave nothing behind */
-    const volatile int *cancel; /* NULL, or an int that becomes non-zero to stop */
+    bool skip_bad;                       /* import the good rows all the same */
+    bool dry_run;                        /* check everything, leave nothing behind */
+    const volatile sig_atomic_t *cancel; /* NULL, or an int that becomes non-zero to stop */
     void (*problem)(void *ctx, const struct lk_manifest_problem *p);    /* in order of lines */
     void (*progress)(void *ctx, const struct lk_import_result *so_far); /* after each batch */
     void *ctx;

@@ -85,7 +85,7 @@ struct run {
     struct lk_import_result result;
     struct lk_buf problems; /* "line field: reason\n" for each */
     size_t problems_count, progress_count;
-    volatile int cancel;
+    volatile sig_atomic_t cancel;
     int64_t cancel_after; /* rows; 0 never */
 };
 

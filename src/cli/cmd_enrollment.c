@@ -1,0 +1,249 @@
+/* latchkey enrollment: which devices may register, by the keys of their TPMs. */
+#include "cli/cmd_enrollment.h"
+
+#include <string.h>
+
+/* ---- what the commands share ----------------------------------------------------------------- */
+
+void
+lk_cli_enrollment_init(struct lk_cli_enrollment *c)
+{
+    memset(c, 0, sizeof(*c));
+    lk_enrollment_init(&c->e);
+}
+
+void
+lk_cli_enrollment_fini(struct lk_cli_enrollment *c)
+{
+    lk_enrollment_fini(&c->e);
+}
+
+int
+lk_cli_enrollment_open(const struct lk_cli_common *common, enum lk_cli_access access,
+                       const char *id, struct lk_cli_service *s, struct lk_cli_enrollment *c)
+{
+    char shown[LK_CLI_SHOWN_CAP];
+    int code;
+
+    if (!lk_registration_id_ok(id, strlen(id))) {
+        lk_cli_note("\"%s\" is no registration ID: 1 to %u letters, digits, '-', '.', '_' and ':' "
+                    "with a letter, digit or '-' last are",
+                    lk_cli_shown(id, shown), LK_REGISTRATION_ID_MAX);
+        return lk_err_exit_code(LK_ERR_FORMAT);
+    }
+    if ((code = lk_cli_service_open(common->config, access, s)) != 0) {
+        return code;
+    }
+    c->id = id;
+    c->actor = s->actor;
+    return lk_cli_scope(s, common->scope, c->scope);
+}
+
+enum lk_err
+lk_cli_enrollment_get(struct lk_txn *tx, struct lk_cli_enrollment *c)
+{
+    return lk_txn_enrollment_get(tx, c->scope, c->id, &c->e);
+}
+
+enum lk_err
+lk_cli_enrollment_update(struct lk_txn *tx, struct lk_cli_enrollment *c, const char *detail)
+{
+    enum lk_err err = lk_txn_enrollment_replace(tx, &c->e, NULL, &c->conflict);
+
+    return err != LK_OK
+               ? err
+               : lk_txn_audit_append(tx, c->actor, "enrollment.update", c->scope, c->e.id, detail);
+}
+
+static int
+conflict_tell(const struct lk_cli_enrollment *c, const char *what)
+{
+    const struct lk_conflict *other = &c->conflict;
+    const char *how = other->by_ek ? "accepts that endorsement key" : "has that registration ID";
+
+    if (other->import_id != 0) {
+        lk_cli_note("%s: %s %s (line %lld of import %lld)", what, other->id, how,
+                    (long long)other->import_line, (long long)other->import_id);
+    } else {
+        lk_cli_note("%s: %s %s", what, other->id, how);
+    }
+    return lk_err_exit_code(LK_ERR_EXISTS);
+}
+
+int
+lk_cli_enrollment_fail(enum lk_err err, const struct lk_cli_enrollment *c, const char *what)
+{
+    if (err == LK_ERR_EXISTS && c->conflict.id[0] != '\0') {
+        return conflict_tell(c, what);
+    }
+    if (err == LK_ERR_FORMAT && c->problem.reason[0] != '\0') {
+        lk_cli_note("%s: %s: %s", what, c->problem.field, c->problem.reason);
+        return lk_err_exit_code(err);
+    }
+    if (err == LK_ERR_NOT_FOUND) {
+        lk_cli_note("%s: there is no enrollment %s in %s", what, c->id, c->scope);
+        return lk_err_exit_code(err);
+    }
+    return lk_cli_store_fail(err, what);
+}
+
+const char *
+lk_cli_ek_id(const uint8_t id[LK_EK_ID_LEN], char buf[LK_CLI_EK_ID_CAP])
+{
+    for (size_t i = 0; i < LK_EK_ID_LEN; i++) {
+        (void)snprintf(buf + 2 * i, 3, "%02x", id[i]);
+    }
+    return buf;
+}
+
+/* ---- enable, disable ------------------------------------------------------------------------- */
+
+struct status_change {
+    struct lk_cli_enrollment c; /* first: the job's argument is either */
+    bool enabled;
+    bool changed;
+};
+
+static enum lk_err
+status_run(struct lk_txn *tx, void *arg)
+{
+    struct status_change *s = (struct status_change *)arg;
+    enum lk_err err = lk_cli_enrollment_get(tx, &s->c);
+
+    s->changed = err == LK_OK && s->c.e.enabled != s->enabled;
+    if (!s->changed) {
+        return err;
+    }
+    s->c.e.enabled = s->enabled;
+    return lk_cli_enrollment_update(tx, &s->c,
+                                    s->enabled ? "{\"provisioningStatus\":\"enabled\"}"
+                                               : "{\"provisioningStatus\":\"disabled\"}");
+}
+
+static void
+status_change_fini(struct status_change *s)
+{
+    lk_cli_enrollment_fini(&s->c);
+}
+
+static int
+status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
+{
+    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
+    __attribute__((cleanup(status_change_fini))) struct status_change change = {.enabled = enabled};
+    struct lk_cli_common common = {.json = false};
+    int code;
+    enum lk_err err;
+
+    lk_cli_enrollment_init(&change.c);
+    if (!lk_cli_options(form, argc, argv, &common, NULL, &code) ||
+        (code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &s, &change.c)) != 0) {
+        return code;
+    }
+    if ((err = lk_store_write_wait(s.session, status_run, &change)) != LK_OK) {
+        return lk_cli_enrollment_fail(err, &change.c, "cannot change the enrollment");
+    }
+    lk_cli_note("%s is %s%s", change.c.e.id, enabled ? "enabled" : "disabled",
+                change.changed ? "" : " already");
+    return 0;
+}
+
+static const struct lk_cli_form enable_form = {
+    .usage = "latchkey enrollment enable ID [--scope ID] [--config FILE]",
+    .help = "Let a device register again.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .options =
+        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+};
+
+static int
+enrollment_enable(int argc, char **argv)
+{
+    return status_set(&enable_form, true, argc, argv);
+}
+
+static const struct lk_cli_form disable_form = {
+    .usage = "latchkey enrollment disable ID [--scope ID] [--config FILE]",
+    .help =
+        "Refuse a device that registers, as if it were unknown. What it has at its hub stays:\n"
+        "to cut it off there, remove its identity or disable it at the hub.\n\n" LK_CLI_SCOPE_HELP
+            LK_CLI_CONFIG_HELP,
+    .options =
+        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+};
+
+static int
+enrollment_disable(int argc, char **argv)
+{
+    return status_set(&disable_form, false, argc, argv);
+}
+
+/* ---- remove ---------------------------------------------------------------------------------- */
+
+static const struct lk_cli_form remove_form = {
+    .usage = "latchkey enrollment remove ID [--scope ID] [--config FILE]",
+    .help = "Forget a device's enrollment: it is refused from now on. Its registration and its\n"
+            "identity at the hub stay until they are removed too.\n\n" LK_CLI_SCOPE_HELP
+                LK_CLI_CONFIG_HELP,
+    .options =
+        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+};
+
+static enum lk_err
+remove_run(struct lk_txn *tx, void *arg)
+{
+    struct lk_cli_enrollment *c = (struct lk_cli_enrollment *)arg;
+    enum lk_err err;
+
+    if ((err = lk_cli_enrollment_get(tx, c)) != LK_OK ||
+        (err = lk_txn_enrollment_delete(tx, c->scope, c->id, NULL)) != LK_OK) {
+        return err;
+    }
+    return lk_txn_audit_append(tx, c->actor, "enrollment.delete", c->scope, c->e.id, "");
+}
+
+static int
+enrollment_remove(int argc, char **argv)
+{
+    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
+    LK_AUTO_CLI_ENROLLMENT c;
+    struct lk_cli_common common = {.json = false};
+    int code;
+    enum lk_err err;
+
+    lk_cli_enrollment_init(&c);
+    if (!lk_cli_options(&remove_form, argc, argv, &common, NULL, &code) ||
+        (code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &s, &c)) != 0) {
+        return code;
+    }
+    if ((err = lk_store_write_wait(s.session, remove_run, &c)) != LK_OK) {
+        return lk_cli_enrollment_fail(err, &c, "cannot remove the enrollment");
+    }
+    lk_cli_note("%s is removed", c.e.id);
+    return 0;
+}
+
+int
+lk_cmd_enrollment(int argc, char **argv)
+{
+    static const struct lk_command commands[] = {
+        {"add", lk_cli_enrollment_add, "enroll one device"},
+        {"show", lk_cli_enrollment_show, "show one enrollment"},
+        {"list", lk_cli_enrollment_list, "list the enrollments"},
+        {"enable", enrollment_enable, "let a device register again"},
+        {"disable", enrollment_disable, "refuse a device"},
+        {"remove", enrollment_remove, "forget an enrollment"},
+        {"add-ek", lk_cli_enrollment_add_ek, "accept another endorsement key"},
+        {"remove-ek", lk_cli_enrollment_remove_ek, "accept an endorsement key no longer"},
+        {"import", lk_cli_enrollment_import, "enroll all devices of a manifest"},
+        {"export", lk_cli_enrollment_export, "write the enrollments as a manifest"},
+        {NULL, NULL, NULL},
+    };
+
+    return lk_cli_dispatch(commands, "latchkey enrollment", argc, argv);
+}

@@ -1,0 +1,477 @@
+/* latchkey enrollment add, add-ek, remove-ek. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/codec.h"
+#include "cli/cmd_enrollment.h"
+
+#define EK_FILE_MAX 4096u /* bytes of a file with a key in base64 */
+
+enum {
+    OPT_REGISTRATION_ID = LK_CLI_OPT_COMMAND,
+    OPT_EK,
+    OPT_DEVICE_ID,
+    OPT_HUB,
+    OPT_DISABLED,
+    OPT_INITIAL_TWIN,
+    OPT_REPROVISION,
+    OPT_EK_ID
+};
+
+#define EK_HELP                                                                                    \
+    "  --ek BASE64|@FILE        public endorsement key, a TPM2B_PUBLIC in base64 or a file with\n" \
+    "                           that; again for each further key of the same device\n"
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+enum lk_err
+lk_cli_ek_take(struct lk_cli_eks *eks, const char *value)
+{
+    if (eks->count == LK_EKS_MAX) {
+        return LK_ERR_ARG;
+    }
+    eks->values[eks->count++] = value;
+    return LK_OK;
+}
+
+/* The text of an --ek without the white space around it, which a file has at its end. */
+static int
+ek_text_read(const char *value, struct lk_buf *ret)
+{
+    char shown[LK_CLI_SHOWN_CAP];
+    enum lk_err err;
+
+    errno = 0;
+    err = value[0] == '@' ? lk_cli_file_read(value + 1, EK_FILE_MAX, ret) : lk_buf_puts(ret, value);
+    if (err != LK_OK) {
+        return lk_cli_fail(err, "cannot read the endorsement key %s", lk_cli_shown(value, shown));
+    }
+    while (ret->len > 0 && strchr(" \t\r\n", (char)ret->data[ret->len - 1]) != NULL) {
+        ret->len--;
+    }
+    return 0;
+}
+
+static int
+ek_add(const char *value, struct lk_enrollment *e)
+{
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+    LK_AUTO_BUF struct lk_buf ek = LK_BUF_INIT;
+    char shown[LK_CLI_SHOWN_CAP];
+    const char *why = NULL;
+    int code;
+    enum lk_err err;
+
+    if ((code = ek_text_read(value, &text)) != 0) {
+        return code;
+    }
+    err = lk_base64_decode((const char *)text.data, text.len, &ek);
+    if (err != LK_OK) {
+        lk_cli_note("the endorsement key %.60s is not base64 with its padding",
+                    lk_cli_shown(value, shown));
+        return lk_err_exit_code(err);
+    }
+    if ((err = lk_enrollment_ek_add(e, ek.data, ek.len, &why)) != LK_OK) {
+        lk_cli_note("the endorsement key %.60s is not acceptable: %s", lk_cli_shown(value, shown),
+                    why);
+        return lk_err_exit_code(err);
+    }
+    return 0;
+}
+
+int
+lk_cli_eks_add(const struct lk_cli_eks *eks, struct lk_enrollment *e)
+{
+    int code = 0;
+
+    for (size_t i = 0; code == 0 && i < eks->count; i++) {
+        code = ek_add(eks->values[i], e);
+    }
+    return code;
+}
+
+/* ---- add ------------------------------------------------------------------------------------- */
+
+struct add_args {
+    const char *registration_id, *device_id, *initial_twin;
+    const char *hubs[LK_HUBS_PER_ENROLLMENT];
+    size_t hubs_count;
+    const char *reprovision; /* NULL, or one of the three words */
+    bool disabled;
+    struct lk_cli_eks eks;
+};
+
+static enum lk_err
+hub_take(struct add_args *a, const char *value)
+{
+    if (a->hubs_count == LK_HUBS_PER_ENROLLMENT || !lk_host_name_ok(value, strlen(value))) {
+        return LK_ERR_ARG;
+    }
+    a->hubs[a->hubs_count++] = value;
+    return LK_OK;
+}
+
+static enum lk_err
+add_take(void *ctx, int option, const char *value)
+{
+    struct add_args *a = (struct add_args *)ctx;
+
+    switch (option) {
+    case OPT_REGISTRATION_ID:
+        a->registration_id = value;
+        return LK_OK;
+    case OPT_EK:
+        return lk_cli_ek_take(&a->eks, value);
+    case OPT_DEVICE_ID:
+        a->device_id = value;
+        return lk_device_id_ok(value, strlen(value)) ? LK_OK : LK_ERR_ARG;
+    case OPT_HUB:
+        return hub_take(a, value);
+    case OPT_INITIAL_TWIN:
+        a->initial_twin = value;
+        return LK_OK;
+    case OPT_REPROVISION:
+        a->reprovision = value;
+        return strcmp(value, "migrate") == 0 || strcmp(value, "reset") == 0 ||
+                       strcmp(value, "never") == 0
+                   ? LK_OK
+                   : LK_ERR_ARG;
+    default:
+        a->disabled = true;
+        return LK_OK;
+    }
+}
+
+static const struct lk_cli_form add_form = {
+    .usage = "latchkey enrollment add --registration-id ID --ek BASE64|@FILE [--ek ...]\n"
+             "         [--device-id ID] [--hub NAME] [--disabled] [--initial-twin FILE]\n"
+             "         [--reprovision migrate|reset|never] [--scope ID] [--config FILE]",
+    .help =
+        "Enroll one device.\n\n"
+        "  --registration-id ID     the name that it registers with\n" EK_HELP
+        "  --device-id ID           its name at the hub; default: the registration ID\n"
+        "  --hub NAME               assign it to this linked hub; again for a choice of several;\n"
+        "                           default: any\n"
+        "  --disabled               refuse it until it is enabled\n"
+        "  --initial-twin FILE      JSON object for the device's twin at its first assignment\n"
+        "  --reprovision POLICY     when another hub is chosen: migrate its data (default), reset\n"
+        "                           it, or never move\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .options =
+        (const struct option[]){{"registration-id", required_argument, NULL, OPT_REGISTRATION_ID},
+                                {"ek", required_argument, NULL, OPT_EK},
+                                {"device-id", required_argument, NULL, OPT_DEVICE_ID},
+                                {"hub", required_argument, NULL, OPT_HUB},
+                                {"disabled", no_argument, NULL, OPT_DISABLED},
+                                {"initial-twin", required_argument, NULL, OPT_INITIAL_TWIN},
+                                {"reprovision", required_argument, NULL, OPT_REPROVISION},
+                                LK_CLI_SCOPE_OPTION,
+                                LK_CLI_CONFIG_OPTION,
+                                LK_CLI_END_OPTIONS},
+    .take = add_take,
+};
+
+static int
+twin_read(const char *path, struct lk_enrollment *e)
+{
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+    LK_AUTO(json) json_t *twin = NULL;
+    char error[LK_JSON_ERROR_CAP], shown[LK_CLI_SHOWN_CAP];
+    enum lk_err err;
+
+    errno = 0;
+    if ((err = lk_cli_file_read(path, LK_MANIFEST_TWIN_MAX, &text)) != LK_OK) {
+        return lk_cli_fail(err, "cannot read %s", lk_cli_shown(path, shown));
+    }
+    if ((err = lk_json_parse(text.data, text.len, false, error, &twin)) != LK_OK) {
+        lk_cli_note("%s: %s", lk_cli_shown(path, shown), error);
+        return lk_err_exit_code(err);
+    }
+    e->initial_twin.max = LK_MANIFEST_TWIN_MAX;
+    if ((err = lk_json_write(twin, &e->initial_twin)) != LK_OK) {
+        return lk_cli_fail(err, "cannot take %s", lk_cli_shown(path, shown));
+    }
+    return 0;
+}
+
+static int
+add_fill(const struct add_args *a, struct lk_cli_enrollment *c)
+{
+    struct lk_enrollment *e = &c->e;
+    enum lk_err err = LK_OK;
+
+    for (size_t i = 0; err == LK_OK && i < a->hubs_count; i++) {
+        err = lk_strcpy(e->hubs[i], sizeof(e->hubs[i]), a->hubs[i]);
+        lk_ascii_lower(e->hubs[i]);
+    }
+    if (err != LK_OK || (err = lk_strcpy(e->scope, sizeof(e->scope), c->scope)) != LK_OK ||
+        (err = lk_strcpy(e->id, sizeof(e->id), c->id)) != LK_OK ||
+        (a->device_id != NULL &&
+         (err = lk_strcpy(e->device_id, sizeof(e->device_id), a->device_id)) != LK_OK)) {
+        return lk_cli_fail(err, "cannot add the enrollment");
+    }
+    e->hubs_count = a->hubs_count;
+    e->enabled = !a->disabled;
+    if (a->reprovision != NULL) {
+        e->reprovision_update_hub = strcmp(a->reprovision, "never") != 0;
+        e->reprovision_migrate = strcmp(a->reprovision, "migrate") == 0;
+    }
+    return a->initial_twin != NULL ? twin_read(a->initial_twin, e) : 0;
+}
+
+/* The audit record names the keys: what was trusted is the point of it. */
+static enum lk_err
+created_record(struct lk_txn *tx, const struct lk_cli_enrollment *c)
+{
+    LK_AUTO(json) json_t *detail = json_object();
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+    json_t *ids = json_array();
+    char id[LK_CLI_EK_ID_CAP];
+
+    if (json_object_set_new(detail, "endorsementKeyIds", ids) != 0) {
+        return LK_ERR_NOMEM;
+    }
+    for (size_t i = 0; i < c->e.eks_count; i++) {
+        if (json_array_append_new(ids, json_string(lk_cli_ek_id(c->e.eks[i].id, id))) != 0) {
+            return LK_ERR_NOMEM;
+        }
+    }
+    if (lk_json_write(detail, &text) != LK_OK || lk_buf_text(&text) == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    return lk_txn_audit_append(tx, c->actor, "enrollment.create", c->scope, c->e.id,
+                               lk_buf_text(&text));
+}
+
+static enum lk_err
+add_run(struct lk_txn *tx, void *arg)
+{
+    struct lk_cli_enrollment *c = (struct lk_cli_enrollment *)arg;
+    enum lk_err err;
+
+    if ((err = lk_enrollment_check(tx, &c->e, &c->problem)) != LK_OK ||
+        (err = lk_txn_enrollment_create(tx, &c->e, &c->conflict)) != LK_OK) {
+        return err;
+    }
+    return created_record(tx, c);
+}
+
+int
+lk_cli_enrollment_add(int argc, char **argv)
+{
+    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
+    LK_AUTO_CLI_ENROLLMENT c;
+    struct lk_cli_common common = {.json = false};
+    struct add_args a = {.disabled = false};
+    int code;
+    enum lk_err err;
+
+    lk_cli_enrollment_init(&c);
+    if (!lk_cli_options(&add_form, argc, argv, &common, &a, &code)) {
+        return code;
+    }
+    if (a.registration_id == NULL || a.eks.count == 0) {
+        return lk_cli_usage(add_form.usage, "--registration-id and --ek are needed");
+    }
+    if ((code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, a.registration_id, &s, &c)) != 0 ||
+        (code = add_fill(&a, &c)) != 0 || (code = lk_cli_eks_add(&a.eks, &c.e)) != 0) {
+        return code;
+    }
+    if ((err = lk_store_write_wait(s.session, add_run, &c)) != LK_OK) {
+        return lk_cli_enrollment_fail(err, &c, "cannot add the enrollment");
+    }
+    lk_cli_note("%s is enrolled in %s%s", c.e.id, c.scope, c.e.enabled ? "" : ", disabled");
+    return 0;
+}
+
+/* ---- add-ek ---------------------------------------------------------------------------------- */
+
+static enum lk_err
+ek_option_take(void *ctx, int option, const char *value)
+{
+    return lk_cli_ek_take((struct lk_cli_eks *)ctx, value);
+}
+
+static const struct lk_cli_form add_ek_form = {
+    .usage = "latchkey enrollment add-ek ID --ek BASE64|@FILE [--scope ID] [--config FILE]",
+    .help = "Accept another endorsement key of the same device: one TPM shows different keys to\n"
+            "different client libraries.\n\n" EK_HELP LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){{"ek", required_argument, NULL, OPT_EK},
+                                       LK_CLI_SCOPE_OPTION,
+                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+    .take = ek_option_take,
+};
+
+struct ek_change {
+    struct lk_cli_enrollment c;
+    struct lk_enrollment given; /* holds the judged keys to add */
+    uint8_t id[LK_EK_ID_LEN];   /* of the key to remove */
+    bool id_given;
+    const char *why; /* NULL, or why it cannot be done */
+};
+
+static void
+ek_change_fini(struct ek_change *k)
+{
+    lk_cli_enrollment_fini(&k->c);
+    lk_enrollment_fini(&k->given);
+}
+#define AUTO_EK_CHANGE __attribute__((cleanup(ek_change_fini))) struct ek_change
+
+static void
+ek_change_init(struct ek_change *k)
+{
+    memset(k, 0, sizeof(*k));
+    lk_cli_enrollment_init(&k->c);
+    lk_enrollment_init(&k->given);
+}
+
+static enum lk_err
+ek_update(struct lk_txn *tx, struct ek_change *k, const char *verb, const uint8_t id[LK_EK_ID_LEN])
+{
+    char text[LK_CLI_EK_ID_CAP], detail[128];
+
+    (void)snprintf(detail, sizeof(detail), "{\"%s\":\"%s\"}", verb, lk_cli_ek_id(id, text));
+    return lk_cli_enrollment_update(tx, &k->c, detail);
+}
+
+static enum lk_err
+add_ek_run(struct lk_txn *tx, void *arg)
+{
+    struct ek_change *k = (struct ek_change *)arg;
+    enum lk_err err;
+
+    k->why = NULL;
+    err = lk_cli_enrollment_get(tx, &k->c);
+    for (size_t i = 0; err == LK_OK && i < k->given.eks_count; i++) {
+        const struct lk_ek *ek = &k->given.eks[i];
+
+        err = lk_enrollment_ek_add(&k->c.e, ek->pub, ek->pub_len, &k->why);
+        err = err == LK_OK ? ek_update(tx, k, "endorsementKeyAdded", ek->id) : err;
+    }
+    return err;
+}
+
+static int
+ek_change_fail(enum lk_err err, const struct ek_change *k, const char *what)
+{
+    if (k->why != NULL) {
+        lk_cli_note("%s: %s", what, k->why);
+        return lk_err_exit_code(err);
+    }
+    return lk_cli_enrollment_fail(err, &k->c, what);
+}
+
+int
+lk_cli_enrollment_add_ek(int argc, char **argv)
+{
+    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
+    AUTO_EK_CHANGE k;
+    struct lk_cli_common common = {.json = false};
+    struct lk_cli_eks eks = {.count = 0};
+    int code;
+    enum lk_err err;
+
+    ek_change_init(&k);
+    if (!lk_cli_options(&add_ek_form, argc, argv, &common, &eks, &code)) {
+        return code;
+    }
+    if (eks.count == 0) {
+        return lk_cli_usage(add_ek_form.usage, "--ek is needed");
+    }
+    if ((code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &s, &k.c)) != 0 ||
+        (code = lk_cli_eks_add(&eks, &k.given)) != 0) {
+        return code;
+    }
+    if ((err = lk_store_write_wait(s.session, add_ek_run, &k)) != LK_OK) {
+        return ek_change_fail(err, &k, "cannot add the endorsement key");
+    }
+    lk_cli_note("%s accepts %zu endorsement keys", k.c.e.id, k.c.e.eks_count);
+    return 0;
+}
+
+/* ---- remove-ek ------------------------------------------------------------------------------- */
+
+static enum lk_err
+ek_id_take(void *ctx, int option, const char *value)
+{
+    LK_AUTO_BUF struct lk_buf id = LK_BUF_INIT;
+    struct ek_change *k = (struct ek_change *)ctx;
+
+    if (lk_hex_decode(value, strlen(value), &id) != LK_OK || id.len != LK_EK_ID_LEN) {
+        return LK_ERR_ARG;
+    }
+    memcpy(k->id, id.data, id.len);
+    k->id_given = true;
+    return LK_OK;
+}
+
+static const struct lk_cli_form remove_ek_form = {
+    .usage = "latchkey enrollment remove-ek ID --ek-id HEX [--scope ID] [--config FILE]",
+    .help = "Accept an endorsement key no longer. The last one cannot be removed.\n\n"
+            "  --ek-id HEX              the key's identity, as `latchkey enrollment show` prints "
+            "it\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){{"ek-id", required_argument, NULL, OPT_EK_ID},
+                                       LK_CLI_SCOPE_OPTION,
+                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+    .take = ek_id_take,
+};
+
+static enum lk_err
+remove_ek_run(struct lk_txn *tx, void *arg)
+{
+    struct ek_change *k = (struct ek_change *)arg;
+    struct lk_enrollment *e = &k->c.e;
+    size_t at = 0;
+    enum lk_err err;
+
+    k->why = NULL;
+    if ((err = lk_cli_enrollment_get(tx, &k->c)) != LK_OK) {
+        return err;
+    }
+    while (at < e->eks_count && memcmp(e->eks[at].id, k->id, LK_EK_ID_LEN) != 0) {
+        at++;
+    }
+    if (at == e->eks_count) {
+        k->why = "the enrollment does not accept such a key";
+        return LK_ERR_NOT_FOUND;
+    }
+    if (e->eks_count == 1) {
+        k->why = "it is the last one; remove or disable the enrollment instead";
+        return LK_ERR_PRECONDITION;
+    }
+    e->eks_count--;
+    memmove(&e->eks[at], &e->eks[at + 1], (e->eks_count - at) * sizeof(e->eks[0]));
+    return ek_update(tx, k, "endorsementKeyRemoved", k->id);
+}
+
+int
+lk_cli_enrollment_remove_ek(int argc, char **argv)
+{
+    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
+    AUTO_EK_CHANGE k;
+    struct lk_cli_common common = {.json = false};
+    int code;
+    enum lk_err err;
+
+    ek_change_init(&k);
+    if (!lk_cli_options(&remove_ek_form, argc, argv, &common, &k, &code)) {
+        return code;
+    }
+    if (!k.id_given) {
+        return lk_cli_usage(remove_ek_form.usage, "--ek-id is needed");
+    }
+    if ((code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &s, &k.c)) != 0) {
+        return code;
+    }
+    if ((err = lk_store_write_wait(s.session, remove_ek_run, &k)) != LK_OK) {
+        return ek_change_fail(err, &k, "cannot remove the endorsement key");
+    }
+    lk_cli_note("%s accepts %zu endorsement keys", k.c.e.id, k.c.e.eks_count);
+    return 0;
+}
