@@ -3,62 +3,10 @@
 
 #include <string.h>
 
-#define EKS_PACKED_MAX (LK_EKS_MAX * (LK_EK_ID_LEN + 2u + LK_TPM_PUBLIC_MAX))
 #define HUBS_TEXT_CAP (LK_HUBS_PER_ENROLLMENT * (LK_HOST_NAME_MAX + 1u) + 1u)
 
 /* ---- Columns ----------------------------------------------------------------------------------
  */
-
-static enum lk_err
-eks_pack(const struct lk_enrollment *e, struct lk_buf *ret)
-{
-    enum lk_err err;
-
-    for (size_t i = 0; i < e->eks_count; i++) {
-        if ((err = lk_buf_put(ret, e->eks[i].id, LK_EK_ID_LEN)) != LK_OK ||
-            (err = lk_buf_put_2b(ret, e->eks[i].pub, e->eks[i].pub_len)) != LK_OK) {
-            return err;
-        }
-    }
-    return LK_OK;
-}
-
-/* Take the next key from a packed column. */
-static enum lk_err
-ek_unpack(struct lk_reader *r, struct lk_ek *ret)
-{
-    const uint8_t *id;
-    struct lk_reader pub;
-    enum lk_err err;
-
-    if ((err = lk_read_bytes(r, LK_EK_ID_LEN, &id)) != LK_OK ||
-        (err = lk_read_2b(r, &pub)) != LK_OK) {
-        return err;
-    }
-    if (pub.left > sizeof(ret->pub)) {
-        return LK_ERR_LIMIT;
-    }
-    memcpy(ret->id, id, LK_EK_ID_LEN);
-    memcpy(ret->pub, pub.p, pub.left);
-    ret->pub_len = pub.left;
-    return LK_OK;
-}
-
-static void
-eks_read(struct sq *q, int at, struct lk_enrollment *e)
-{
-    const void *packed = sqlite3_column_blob(q->handle, at);
-    size_t len = (size_t)sqlite3_column_bytes(q->handle, at);
-    struct lk_reader r = lk_reader_of(packed, packed != NULL ? len : 0);
-
-    while (r.left > 0) {
-        if (e->eks_count == LK_EKS_MAX || ek_unpack(&r, &e->eks[e->eks_count]) != LK_OK) {
-            sq_corrupt(q);
-            return;
-        }
-        e->eks_count++;
-    }
-}
 
 static enum lk_err
 hubs_join(const struct lk_enrollment *e, struct lk_buf *ret)
@@ -107,7 +55,7 @@ enrollment_read(struct sq *q, struct lk_enrollment *e)
     e->reprovision_update_hub = sq_int(q, 5) != 0;
     e->reprovision_migrate = sq_int(q, 6) != 0;
     hubs_read(q, 7, e);
-    eks_read(q, 8, e);
+    sq_eks_read(q, 8, e);
     sq_buf(q, 9, &e->initial_twin);
     sq_text(q, 10, e->etag, sizeof(e->etag));
     e->created_ms = sq_int(q, 11);
@@ -135,133 +83,6 @@ enrollment_bind(struct sq *q, const struct lk_enrollment *e, const char *hubs,
     sq_bind_int(q, 13, e->updated_ms);
 }
 
-/* ---- Conflicts --------------------------------------------------------------------------------
- */
-
-/* What a row in the way is called, live or staged. */
-static enum lk_err
-conflict_read(struct sq *q, bool by_ek, struct lk_conflict *ret)
-{
-    memset(ret, 0, sizeof(*ret));
-    ret->by_ek = by_ek;
-    sq_text(q, 0, ret->id, sizeof(ret->id));
-    ret->import_id = sq_int(q, 1);
-    ret->import_line = sq_int(q, 2);
-    return q->err != LK_OK ? q->err : LK_ERR_EXISTS;
-}
-
-static enum lk_err
-conflict_by_id(struct lk_txn *tx, const char *scope, const struct store_key *key,
-               struct lk_conflict *conflict)
-{
-    static const char sql[] = "SELECT id, import_id, import_line FROM enrollment"
-                              " WHERE scope = ?1 AND lower_id = ?2";
-    LK_AUTO(sq) struct sq *q = NULL;
-    enum lk_err err;
-
-    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
-        return err;
-    }
-    sq_bind_text(q, 1, scope);
-    sq_bind_text(q, 2, key->text);
-    err = sq_step(q);
-    if (err != LK_OK) {
-        return err == LK_ERR_NOT_FOUND ? LK_OK : err;
-    }
-    return conflict_read(q, false, conflict);
-}
-
-/* Another enrollment than own_nr accepts one of e's keys. */
-static enum lk_err
-conflict_by_ek(struct lk_txn *tx, const struct lk_enrollment *e, int64_t own_nr,
-               struct lk_conflict *conflict)
-{
-    static const char sql[] = "SELECT e.id, e.import_id, e.import_line FROM enrollment_ek k"
-                              " JOIN enrollment e ON e.nr = k.enrollment_nr"
-                              " WHERE k.scope = ?1 AND k.ek_id = ?2 AND k.enrollment_nr <> ?3";
-    enum lk_err err;
-
-    for (size_t i = 0; i < e->eks_count; i++) {
-        LK_AUTO(sq) struct sq *q = NULL;
-
-        if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
-            return err;
-        }
-        sq_bind_text(q, 1, e->scope);
-        sq_bind_blob(q, 2, e->eks[i].id, LK_EK_ID_LEN);
-        sq_bind_int(q, 3, own_nr);
-        err = sq_step(q);
-        if (err != LK_ERR_NOT_FOUND) {
-            return err == LK_OK ? conflict_read(q, true, conflict) : err;
-        }
-    }
-    return LK_OK;
-}
-
-/* ---- Rows of enrollment_ek --------------------------------------------------------------------
- */
-
-static enum lk_err
-ek_insert(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN], int64_t nr)
-{
-    static const char sql[] =
-        "INSERT INTO enrollment_ek (scope, ek_id, enrollment_nr) VALUES (?1, ?2, ?3)";
-    LK_AUTO(sq) struct sq *q = NULL;
-    enum lk_err err;
-
-    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
-        return err;
-    }
-    sq_bind_text(q, 1, scope);
-    sq_bind_blob(q, 2, ek_id, LK_EK_ID_LEN);
-    sq_bind_int(q, 3, nr);
-    return sq_run(q);
-}
-
-static enum lk_err
-ek_delete(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN])
-{
-    static const char sql[] = "DELETE FROM enrollment_ek WHERE scope = ?1 AND ek_id = ?2";
-    LK_AUTO(sq) struct sq *q = NULL;
-    enum lk_err err;
-
-    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
-        return err;
-    }
-    sq_bind_text(q, 1, scope);
-    sq_bind_blob(q, 2, ek_id, LK_EK_ID_LEN);
-    return sq_run(q);
-}
-
-static enum lk_err
-eks_insert(struct lk_txn *tx, const struct lk_enrollment *e, int64_t nr)
-{
-    enum lk_err err = LK_OK;
-
-    for (size_t i = 0; i < e->eks_count && err == LK_OK; i++) {
-        err = ek_insert(tx, e->scope, e->eks[i].id, nr);
-    }
-    return err;
-}
-
-static enum lk_err
-eks_delete(struct lk_txn *tx, const char *scope, const struct lk_buf *packed)
-{
-    struct lk_reader r = lk_reader_of(packed->data, packed->len);
-    struct lk_ek ek;
-    enum lk_err err;
-
-    while (r.left > 0) {
-        if (ek_unpack(&r, &ek) != LK_OK) {
-            return LK_ERR_STORE;
-        }
-        if ((err = ek_delete(tx, scope, ek.id)) != LK_OK) {
-            return err;
-        }
-    }
-    return LK_OK;
-}
-
 /* ---- Enrollments ------------------------------------------------------------------------------
  */
 
@@ -273,14 +94,15 @@ sq_enrollment_insert(struct lk_txn *tx, const struct store_key *key, const struc
         "INSERT INTO enrollment (scope, lower_id, id, device_id, enabled, allocation, update_hub,"
         " migrate, hubs, eks, initial_twin, etag, updated_ms, created_ms, import_id, import_line)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
-    LK_AUTO_BUF struct lk_buf eks = {.max = EKS_PACKED_MAX}, hubs = {.max = HUBS_TEXT_CAP};
+    LK_AUTO_BUF struct lk_buf eks = {.max = SQ_EKS_PACKED_MAX}, hubs = {.max = HUBS_TEXT_CAP};
     LK_AUTO(sq) struct sq *q = NULL;
     const char *hubs_text;
     enum lk_err err;
 
-    if ((err = conflict_by_id(tx, e->scope, key, conflict)) != LK_OK ||
-        (err = conflict_by_ek(tx, e, 0, conflict)) != LK_OK || (err = eks_pack(e, &eks)) != LK_OK ||
-        (err = hubs_join(e, &hubs)) != LK_OK || (err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+    if ((err = sq_conflict_by_id(tx, e->scope, key, conflict)) != LK_OK ||
+        (err = sq_conflict_by_ek(tx, e, 0, conflict)) != LK_OK ||
+        (err = sq_eks_pack(e, &eks)) != LK_OK || (err = hubs_join(e, &hubs)) != LK_OK ||
+        (err = sq_use(tx->conn, sql, &q)) != LK_OK) {
         return err;
     }
     if ((hubs_text = lk_buf_text(&hubs)) == NULL) {
@@ -295,7 +117,7 @@ sq_enrollment_insert(struct lk_txn *tx, const struct store_key *key, const struc
     if ((err = sq_run(q)) != LK_OK) {
         return err;
     }
-    return eks_insert(tx, e, sqlite3_last_insert_rowid(tx->conn->db));
+    return sq_eks_insert(tx, e, sqlite3_last_insert_rowid(tx->conn->db));
 }
 
 /* What a change needs to know of the live row that it is about. */
@@ -351,12 +173,12 @@ row_update(struct lk_txn *tx, int64_t nr, const struct lk_enrollment *e)
         "UPDATE enrollment SET id = ?3, device_id = ?4, enabled = ?5, allocation = ?6,"
         " update_hub = ?7, migrate = ?8, hubs = ?9, eks = ?10, initial_twin = ?11, etag = ?12,"
         " updated_ms = ?13 WHERE nr = ?1";
-    LK_AUTO_BUF struct lk_buf eks = {.max = EKS_PACKED_MAX}, hubs = {.max = HUBS_TEXT_CAP};
+    LK_AUTO_BUF struct lk_buf eks = {.max = SQ_EKS_PACKED_MAX}, hubs = {.max = HUBS_TEXT_CAP};
     LK_AUTO(sq) struct sq *q = NULL;
     const char *hubs_text;
     enum lk_err err;
 
-    if ((err = eks_pack(e, &eks)) != LK_OK || (err = hubs_join(e, &hubs)) != LK_OK ||
+    if ((err = sq_eks_pack(e, &eks)) != LK_OK || (err = hubs_join(e, &hubs)) != LK_OK ||
         (err = sq_use(tx->conn, sql, &q)) != LK_OK) {
         return err;
     }
@@ -376,9 +198,10 @@ sq_enrollment_replace(struct lk_txn *tx, const struct store_key *key, struct lk_
     enum lk_err err;
 
     if ((err = row_find(tx, e->scope, key, etag, &row)) != LK_OK ||
-        (err = conflict_by_ek(tx, e, row.nr, conflict)) != LK_OK ||
-        (err = eks_delete(tx, e->scope, &row.eks)) != LK_OK ||
-        (err = eks_insert(tx, e, row.nr)) != LK_OK || (err = row_update(tx, row.nr, e)) != LK_OK) {
+        (err = sq_conflict_by_ek(tx, e, row.nr, conflict)) != LK_OK ||
+        (err = sq_eks_delete(tx, e->scope, &row.eks)) != LK_OK ||
+        (err = sq_eks_insert(tx, e, row.nr)) != LK_OK ||
+        (err = row_update(tx, row.nr, e)) != LK_OK) {
         return err;
     }
     e->created_ms = row.created_ms;
@@ -394,7 +217,7 @@ sq_enrollment_remove(struct lk_txn *tx, int64_t nr, const char *scope, const str
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 
-    if ((err = eks_delete(tx, scope, packed)) != LK_OK ||
+    if ((err = sq_eks_delete(tx, scope, packed)) != LK_OK ||
         (err = sq_use(tx->conn, sql, &q)) != LK_OK) {
         return err;
     }

@@ -80,6 +80,18 @@ enum lk_err sq_scope_get(struct lk_txn *tx, const char *id, struct lk_scope *ret
 enum lk_err sq_scope_each(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_scope *),
                           void *ctx);
 
+/* sqlite_ek.c */
+#define SQ_EKS_PACKED_MAX (LK_EKS_MAX * (LK_EK_ID_LEN + 2u + LK_TPM_PUBLIC_MAX)) /* bytes */
+enum lk_err sq_eks_pack(const struct lk_enrollment *e, struct lk_buf *ret);
+void sq_eks_read(struct sq *q, int at, struct lk_enrollment *e);
+enum lk_err sq_eks_insert(struct lk_txn *tx, const struct lk_enrollment *e, int64_t nr);
+enum lk_err sq_eks_delete(struct lk_txn *tx, const char *scope, const struct lk_buf *packed);
+/* LK_ERR_EXISTS when another row, live or staged, has the key; or, than own_nr, one of e's EKs. */
+enum lk_err sq_conflict_by_id(struct lk_txn *tx, const char *scope, const struct store_key *key,
+                              struct lk_conflict *conflict);
+enum lk_err sq_conflict_by_ek(struct lk_txn *tx, const struct lk_enrollment *e, int64_t own_nr,
+                              struct lk_conflict *conflict);
+
 /* Live: of no import, or of a finished one. e names the enrollment's row. */
 #define SQ_LIVE                                                                                    \
     "(e.import_id = 0 OR EXISTS (SELECT 1 FROM import i WHERE i.id = e.import_id AND i.state = "   \

@@ -192,7 +192,7 @@ sq_exec(struct store_conn *c, const char *sql)
 void
 sq_corrupt(struct sq *q)
 {
-    if (q->err == LK_OK) {
+    if (q->err == LK_OK || q->err == LK_ERR_EXISTS) {
         q->c->broken = true;
         store_error_set("a stored row is damaged: %.100s", q->sql);
         lk_metric_add(LK_M_STORE_ERRORS, 1);

@@ -250,6 +250,23 @@ damaged_row(void **state)
     }
 }
 
+/* A key's row without its enrollment fails the job that meets it, and leaves no half of a new one.
+ */
+static void
+orphaned_ek(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct lk_enrollment e;
+
+    enrollment_make(&e, "a", 1);
+    assert_int_equal(do_create(f, &e, NULL), LK_OK);
+    raw_sql(f, "DELETE FROM enrollment");
+    enrollment_make(&e, "b", 1);
+    assert_int_equal(do_create(f, &e, NULL), LK_ERR_STORE);
+    assert_int_equal(do_get(f, "b", &e), LK_ERR_NOT_FOUND);
+    assert_int_equal(do_count(f), 0);
+}
+
 /* Whatever is edited, taken out or moved in the chain is found at its place. */
 static void
 audit_tampering(void **state)
@@ -341,7 +358,8 @@ main(void)
         CASE(absent_is_not_created), CASE(special_names_are_files),
         CASE(schema_is_judged),      CASE(not_a_database),
         CASE(schema_race),           CASE(damaged_row),
-        CASE(audit_tampering),       CASE(audit_cut_tail),
+        CASE(orphaned_ek),           CASE(audit_tampering),
+        CASE(audit_cut_tail),
     };
 
     return lk_crypto_init() != LK_OK ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
