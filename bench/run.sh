@@ -62,7 +62,7 @@ start_rss_kib=$(awk '/^VmRSS/ { print $2 }' "/proc/$server/status")
 
 perf=
 if [[ -n ${PERF:-} ]]; then
-    perf record -q -g -F 997 -p "$server" -o "$work/perf.data" 2>"$work/perf.log" &
+    perf record -q -F 1997 -p "$server" -o "$work/perf.data" 2>"$work/perf.log" &
     perf=$!
 fi
 
@@ -78,8 +78,10 @@ if ! timeout 100 "$build/bench/bench-load" --port "$port" --admin-port "$admin_p
 fi
 if [[ -n $perf ]]; then
     kill -INT "$perf" && wait "$perf" || true
-    perf report -i "$work/perf.data" --no-children --percent-limit 0.5 --stdio -g none \
-        >bench/report/perf.txt 2>/dev/null
+    for sort in comm,dso comm,dso,symbol; do
+        perf report -i "$work/perf.data" --no-children --percent-limit 0.3 --stdio -g none \
+            --sort "$sort"
+    done >bench/report/perf.txt 2>/dev/null
 fi
 "$build/bench/bench-floor" "$cores" >"$work/floor_after.json"
 kill "$server" && wait "$server" || true
