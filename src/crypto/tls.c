@@ -17,7 +17,7 @@ LK_DEFINE_AUTO(SSL_CTX, ssl_ctx, SSL_CTX_free);
 
 struct lk_tls {
     atomic_uint refs;
-    SSL_CTX *ctx; /* shared by all threads that serve, so a ticket of one is good at the others */
+    SSL_CTX *ctx; /* shared by all threads that serve */
     int64_t not_after_unix_s;
 };
 
@@ -74,15 +74,15 @@ ctx_configure(SSL_CTX *ctx)
 
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
                                  SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                 SSL_OP_IGNORE_UNEXPECTED_EOF);
+                                 SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(ctx, 1); /* one read(2) a record instead of two */
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets carry the state */
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* nothing is resumed */
     SSL_CTX_set_default_passwd_cb(ctx, passphrase_none);
     SSL_CTX_set_alpn_select_cb(ctx, alpn_select, NULL);
     if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
-        SSL_CTX_set_num_tickets(ctx, 1) != 1 ||
+        SSL_CTX_set_num_tickets(ctx, 0) != 1 ||
         SSL_CTX_set_session_id_context(ctx, session_id, sizeof(session_id) - 1) != 1 ||
         SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") != 1 ||
         SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"

@@ -20,9 +20,10 @@ struct lk_tls_config {
 /*
  * Load certificate and key and check that they belong together and that the certificate is in date
  * (a certificate out of date is reported in error and refused). TLS 1.2 with forward-secret AEAD
- * suites and TLS 1.3, server preference, one session ticket a handshake under keys that live as
- * long as the context (a reload makes new ones), no renegotiation, no compression, no early data.
- * ALPN picks http/1.1 when the peer offers it. error (may be NULL) names file and cause. LK_ERR_IO,
+ * suites and TLS 1.3, server preference, no renegotiation, no compression, no early data. Sessions
+ * are not resumed: a device registers on one connection, so its ticket would be work for nothing,
+ * and the ticket key a secret that opens old traffic. ALPN picks http/1.1 when the peer offers it.
+ * error (may be NULL) names file and cause. LK_ERR_IO,
  * LK_ERR_CONFIG, LK_ERR_CRYPTO.
  */
 LK_MUST_CHECK enum lk_err lk_tls_new(const struct lk_tls_config *config,
