@@ -133,6 +133,7 @@ calls(void **state)
     assert_string_equal(fake.id, "dev-1");
     assert_string_equal(fake.request_id, "0123456789abcdef0123456789abcdef");
     assert_true(fake.has_body && !fake.has_token);
+    fake_http_fini(&req);
 
     req = put("/0ne00000001/registrations/My%3aDev.1_x/operations/5.31%2d6a.b1");
     req.method = LK_HTTP_GET;
