@@ -43,11 +43,12 @@ fi
 step() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 say() { printf '   %s\n' "$*"; }
 value() { printf '   %-22s %s\n' "$1" "$2"; }
+exec 3>&1 # where commands are shown, wherever their own output goes
 run() { # show a command as a user would type it, and run it
     local shown="$*"
     shown=${shown//$latchkey/latchkey}
     shown=${shown//$work\//}
-    printf '   %s$ %s%s\n' "$dim" "$shown" "$plain"
+    printf '   %s$ %s%s\n' "$dim" "$shown" "$plain" >&3
     "$@"
 }
 short() { # the two ends of a long value
