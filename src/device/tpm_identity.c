@@ -9,14 +9,22 @@
 
 /* ---- activate, import, load, keep ------------------------------------------------------------ */
 
-/* A format-one answer about a parameter: the TPM judged the blob, not its own state or our session
- * (TPM 2.0 Part 2, 6.6.2). */
+/*
+ * Was it the blob that the TPM did not like? Yes, for a format-one answer about a parameter
+ * (TPM 2.0 Part 2, 6.6.2): not its own state, nor our session. libtpms answers with a general
+ * failure when OAEP does not fit, which is what a blob for another RSA key looks like; a TPM that
+ * really has failed refuses ReadPublic too.
+ */
 static enum lk_err
-refused_if_parameter(const struct lk_tpm *tpm, enum lk_err err)
+refused_by(struct lk_tpm *tpm, enum lk_err err, const struct tpm_obj *srk)
 {
-    bool about_parameter =
-        (tpm->last_rc & TPM2_RC_FMT1) != 0 && (tpm->last_rc & TPM2_RC_P) == TPM2_RC_P;
+    TSS2_RC rc = tpm->last_rc;
+    bool about_parameter = (rc & TPM2_RC_FMT1) != 0 && (rc & TPM2_RC_P) == TPM2_RC_P;
+    TPM2B_PUBLIC unused;
 
+    if (err == LK_ERR_TPM && (rc & ~(TSS2_RC)TSS2_RC_LAYER_MASK) == TPM2_RC_FAILURE) {
+        about_parameter = lk_tpm_obj_public(tpm, srk, &unused) == LK_OK;
+    }
     return err == LK_ERR_TPM && about_parameter ? LK_ERR_REFUSED : err;
 }
 
@@ -66,7 +74,7 @@ activate(struct lk_tpm *tpm, const struct tpm_obj *srk, const struct tpm_obj *se
     if (policy.tr == ESYS_TR_PASSWORD) {
         policy.tr = ESYS_TR_NONE; /* no session: nothing to end */
     }
-    return refused_if_parameter(tpm, err);
+    return refused_by(tpm, err, srk);
 }
 
 /* Import under the SRK and load. The credential goes back in as the first, encrypted parameter. */
@@ -91,7 +99,7 @@ import_load(struct lk_tpm *tpm, const struct tpm_obj *srk, const struct tpm_obj 
                                &blob->pub, &blob->duplicate, &blob->duplicate_seed, &inner, &priv));
     lk_wipe(&key, sizeof(key));
     if (err != LK_OK) {
-        return refused_if_parameter(tpm, err);
+        return refused_by(tpm, err, srk);
     }
     err = TPM_CALL(tpm, Esys_Load(tpm->esys, srk->tr, session->tr, ESYS_TR_NONE, ESYS_TR_NONE, priv,
                                   &blob->pub, &loaded));

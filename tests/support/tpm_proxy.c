@@ -30,7 +30,9 @@ struct lk_tpm_proxy {
     size_t seen_len, seen_cap;
     uint32_t commands[COUNTED_MAX], answers[COUNTED_MAX];
     size_t count;
-    size_t fail_in; /* commands until the one that fails; 0: none */
+    size_t fail_in;     /* commands until the one that fails; 0: none */
+    uint32_t fail_from; /* code of the command that fails with all after it; 0: none */
+    bool failing;       /* it has come */
     uint32_t fail_rc;
     bool failed;
 };
@@ -110,11 +112,13 @@ static bool
 fails(struct lk_tpm_proxy *p, const uint8_t *command, uint8_t answer[MESSAGE_MAX], size_t *ret_len)
 {
     const uint8_t head[HEAD_LEN] = {0x80, 0x01, 0, 0, 0, HEAD_LEN, 0, 0, 0, 0};
+    uint32_t code = u32_at(command + 6);
     bool now;
 
     (void)pthread_mutex_lock(&p->lock);
-    now = p->fail_in == 1 && u32_at(command + 6) != CC_FLUSH_CONTEXT;
-    p->fail_in -= p->fail_in > 0 && u32_at(command + 6) != CC_FLUSH_CONTEXT;
+    p->failing = p->failing || (p->fail_from != 0 && code == p->fail_from);
+    now = (p->fail_in == 1 || p->failing) && code != CC_FLUSH_CONTEXT;
+    p->fail_in -= p->fail_in > 0 && code != CC_FLUSH_CONTEXT;
     memcpy(answer, head, sizeof(head));
     p->failed = p->failed || now;
     answer[8] = (uint8_t)(p->fail_rc >> 8);
@@ -248,6 +252,8 @@ lk_tpm_proxy_reset(struct lk_tpm_proxy *p)
     p->seen_len = 0;
     p->count = 0;
     p->fail_in = 0;
+    p->fail_from = 0;
+    p->failing = false;
     (void)pthread_mutex_unlock(&p->lock);
 }
 
@@ -311,6 +317,16 @@ lk_tpm_proxy_fail(struct lk_tpm_proxy *p, size_t nth, uint32_t rc)
 {
     (void)pthread_mutex_lock(&p->lock);
     p->fail_in = nth;
+    p->fail_rc = rc;
+    p->failed = false;
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+void
+lk_tpm_proxy_fail_from(struct lk_tpm_proxy *p, uint32_t command_code, uint32_t rc)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    p->fail_from = command_code;
     p->fail_rc = rc;
     p->failed = false;
     (void)pthread_mutex_unlock(&p->lock);

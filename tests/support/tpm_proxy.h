@@ -21,7 +21,7 @@ void lk_tpm_proxy_stop(struct lk_tpm_proxy *p);
 /* The TCTI string of the way through the proxy. */
 const char *lk_tpm_proxy_tcti(const struct lk_tpm_proxy *p);
 
-/* Forget what was seen and counted, and the failure that was ordered. */
+/* Forget what was seen and counted, and the failures that were ordered. */
 void lk_tpm_proxy_reset(struct lk_tpm_proxy *p);
 
 /* Since the last reset: did these bytes cross the bus in one piece, in either direction? */
@@ -37,6 +37,8 @@ size_t lk_tpm_proxy_sent(struct lk_tpm_proxy *p, uint32_t command_code);
  * not counted and always passes: whoever cannot flush cannot clean up.
  */
 void lk_tpm_proxy_fail(struct lk_tpm_proxy *p, size_t nth, uint32_t rc);
+/* The same for every command, from the first one with this code (TPM2_CC_...) on. */
+void lk_tpm_proxy_fail_from(struct lk_tpm_proxy *p, uint32_t command_code, uint32_t rc);
 /* Did the failure that was ordered last happen? */
 bool lk_tpm_proxy_failed(struct lk_tpm_proxy *p);
 

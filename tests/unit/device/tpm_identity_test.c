@@ -191,32 +191,53 @@ sas_for_the_hub(void **state)
 
 /* ---- blobs that must not open ---------------------------------------------------------------- */
 
-/* Made for another SRK, or another EK, of the very same TPM: refused, and the key that was there
- * before stays. */
+/* Made for another SRK, or another EK, of the very same TPM, of the same kind or another: refused,
+ * and the key that was there before stays. */
 static void
 blob_of_other_keys(void **state)
 {
+    static const enum lk_tpm_recipe recipes[] = {LK_TPM_RSA2048_EMPTY_UNIQUE, LK_TPM_ECC_P256};
     const struct fixture *f = (const struct fixture *)*state;
-    struct lk_tpm *other = fixture_open(f, ecc), *tpm;
-    struct lk_tpm_key ek, srk, other_ek, other_srk;
-    struct blob good, wrong_srk, wrong_ek;
 
-    judged(other, LK_ROLE_EK, &other_ek);
-    judged(other, LK_ROLE_SRK, &other_srk);
-    lk_tpm_close(other);
-    tpm = fixture_open(f, (struct lk_tpm_opts){.tcti = NULL});
-    judged(tpm, LK_ROLE_EK, &ek);
-    judged(tpm, LK_ROLE_SRK, &srk);
-    good = blob_for_keys(&ek, &srk);
-    wrong_srk = blob_for_keys(&ek, &other_srk);
-    wrong_ek = blob_for_keys(&other_ek, &srk);
-    assert_int_equal(import(tpm, &good), LK_OK);
-    assert_int_equal(import(tpm, &wrong_srk), LK_ERR_REFUSED);
-    assert_int_equal(import(tpm, &wrong_ek), LK_ERR_REFUSED);
-    expect_signs(tpm, &good, 10);
-    lk_buf_fini(&good.bytes);
-    lk_buf_fini(&wrong_srk.bytes);
-    lk_buf_fini(&wrong_ek.bytes);
+    for (size_t i = 0; i < LK_ARRAY_LEN(recipes); i++) {
+        struct lk_tpm *tpm = fixture_open(
+            f, (struct lk_tpm_opts){.ek_recipe = recipes[i], .srk_recipe = recipes[i]});
+        struct lk_tpm_key ek, srk, other_ek, other_srk;
+        struct blob good, wrong_srk, wrong_ek;
+
+        judged(tpm, LK_ROLE_EK, &other_ek);
+        judged(tpm, LK_ROLE_SRK, &other_srk);
+        lk_tpm_close(tpm);
+        tpm = fixture_open(f, (struct lk_tpm_opts){.tcti = NULL});
+        judged(tpm, LK_ROLE_EK, &ek);
+        judged(tpm, LK_ROLE_SRK, &srk);
+        good = blob_for_keys(&ek, &srk);
+        wrong_srk = blob_for_keys(&ek, &other_srk);
+        wrong_ek = blob_for_keys(&other_ek, &srk);
+        assert_int_equal(import(tpm, &good), LK_OK);
+        assert_int_equal(import(tpm, &wrong_srk), LK_ERR_REFUSED);
+        assert_int_equal(import(tpm, &wrong_ek), LK_ERR_REFUSED);
+        expect_signs(tpm, &good, 10);
+        lk_buf_fini(&good.bytes);
+        lk_buf_fini(&wrong_srk.bytes);
+        lk_buf_fini(&wrong_ek.bytes);
+        lk_tpm_close(tpm);
+    }
+}
+
+/* A TPM that has failed for good is not mistaken for a blob that it refuses. */
+static void
+failed_tpm_is_no_refusal(void **state)
+{
+    const struct fixture *f = (const struct fixture *)*state;
+    struct lk_tpm *tpm = fixture_open(f, ecc);
+    struct blob b = blob_for(tpm);
+
+    lk_tpm_proxy_fail_from(f->proxy, TPM2_CC_ActivateCredential, TPM2_RC_FAILURE);
+    assert_int_equal(import(tpm, &b), LK_ERR_TPM);
+    lk_tpm_proxy_reset(f->proxy);
+    assert_int_equal(import(tpm, &b), LK_OK);
+    lk_buf_fini(&b.bytes);
     lk_tpm_close(tpm);
 }
 
@@ -455,7 +476,7 @@ failures_leave_nothing(void **state)
             enum lk_err err;
 
             assert_true(nth < 200);
-            lk_tpm_proxy_fail(f->proxy, nth, TPM2_RC_FAILURE);
+            lk_tpm_proxy_fail(f->proxy, nth, TPM2_RC_NV_UNAVAILABLE);
             if ((err = import(tpm, &b)) == LK_OK &&
                 (err = lk_tpm_identity_hmac(tpm, "x", 1, mac)) == LK_OK &&
                 (err = lk_tpm_identity_hmac(tpm, b.bytes.data, b.bytes.len, mac)) == LK_OK) {
@@ -498,13 +519,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(import_then_sign),         CASE(sign_any_length),
-        CASE(replace_and_forget),       CASE(sas_for_the_hub),
-        CASE(blob_of_other_keys),       CASE(blob_from_before_a_clear),
-        CASE(blob_of_wrong_length),     CASE(blob_with_a_turned_bit),
-        CASE(handle_of_something_else), CASE(no_secret_on_the_bus),
-        CASE(proxy_sees_clear_bytes),   CASE(import_needs_the_passwords),
-        CASE(failures_leave_nothing),   CASE(no_room_in_the_tpm),
+        CASE(import_then_sign),           CASE(sign_any_length),
+        CASE(replace_and_forget),         CASE(sas_for_the_hub),
+        CASE(blob_of_other_keys),         CASE(failed_tpm_is_no_refusal),
+        CASE(blob_from_before_a_clear),   CASE(blob_of_wrong_length),
+        CASE(blob_with_a_turned_bit),     CASE(handle_of_something_else),
+        CASE(no_secret_on_the_bus),       CASE(proxy_sees_clear_bytes),
+        CASE(import_needs_the_passwords), CASE(failures_leave_nothing),
+        CASE(no_room_in_the_tpm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

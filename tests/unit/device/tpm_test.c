@@ -325,7 +325,7 @@ key_failures_leave_nothing(void **state)
         enum lk_err err;
 
         assert_true(nth < 100);
-        lk_tpm_proxy_fail(f->proxy, nth, TPM2_RC_FAILURE);
+        lk_tpm_proxy_fail(f->proxy, nth, TPM2_RC_NV_UNAVAILABLE);
         if ((err = lk_tpm_ek(tpm, &ek)) == LK_OK) {
             err = lk_tpm_srk(tpm, &srk);
         }
