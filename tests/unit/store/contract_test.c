@@ -1,4 +1,8 @@
-/* The contract of src/store/store.h, as every backend keeps it. */
+/*
+ * The contract of src/store/store.h, as every backend keeps it.
+ *
+ * usage: store_contract_test [URL]      see fixture_url
+ */
 #include "fixture.h"
 
 #include <stdio.h>
@@ -1097,7 +1101,7 @@ read_only(void **state)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int
-main(void)
+main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         CASE(scopes),
@@ -1135,5 +1139,6 @@ main(void)
         CASE(read_only),
     };
 
+    fixture_url = argc > 1 ? argv[1] : NULL;
     return lk_crypto_init() != LK_OK ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }

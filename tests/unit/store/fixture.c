@@ -8,6 +8,8 @@
 /* ---- The store --------------------------------------------------------------------------------
  */
 
+const char *fixture_url;
+
 static int64_t
 fixture_now(void *ctx)
 {
@@ -41,6 +43,20 @@ fixture_reopen(struct fixture *f)
     fixture_open(f);
 }
 
+static void
+fixture_place(struct fixture *f)
+{
+    static int number;
+
+    if (fixture_url != NULL) {
+        (void)snprintf(f->url, sizeof(f->url), "%s%d", fixture_url, ++number);
+        return;
+    }
+    (void)snprintf(f->dir, sizeof(f->dir), "/tmp/lk-store-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    (void)snprintf(f->url, sizeof(f->url), "sqlite:%s/store.db", f->dir);
+}
+
 int
 fixture_setup(void **state)
 {
@@ -49,9 +65,7 @@ fixture_setup(void **state)
     assert_non_null(f);
     f->now_ms = 1700000000000;
     f->clock = (struct lk_clock){fixture_now, fixture_now, f};
-    (void)snprintf(f->dir, sizeof(f->dir), "/tmp/lk-store-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    (void)snprintf(f->url, sizeof(f->url), "sqlite:%s/store.db", f->dir);
+    fixture_place(f);
     f->config.url = f->url;
     f->config.clock = &f->clock;
     f->config.create = true;
@@ -85,7 +99,9 @@ fixture_teardown(void **state)
     struct fixture *f = (struct fixture *)*state;
 
     fixture_close(f);
-    folder_remove(f->dir);
+    if (f->dir[0] != '\0') {
+        folder_remove(f->dir);
+    }
     free(f);
     return 0;
 }

@@ -18,7 +18,7 @@
 #define SCOPE "0ne00000001"
 
 struct fixture {
-    char dir[64];  /* of a file store; removed with the fixture */
+    char dir[64];  /* of the SQLite file; removed with the fixture */
     char url[128]; /* of the store */
     struct lk_store_config config;
     struct lk_store *st;
@@ -26,6 +26,12 @@ struct fixture {
     int64_t now_ms; /* what the store's clock says */
     struct lk_clock clock;
 };
+
+/*
+ * Where the stores of the cases are: this URL with a number for each case, for backends that need
+ * more than a file. NULL: a SQLite file in a folder of its own.
+ */
+extern const char *fixture_url;
 
 /* cmocka set-up and tear-down: an open store with SCOPE in it. */
 int fixture_setup(void **state);
