@@ -42,9 +42,12 @@ lk_assignment_accepted(struct lk_reg_op *op, const char *operation_id)
 static const struct lk_hub *
 hub_find(const struct lk_reg_op *op, const char *name)
 {
-    for (size_t i = 0; i < op->hubs_count; i++) {
-        if (strcmp(op->hubs[i].name, name) == 0) {
-            return &op->hubs[i];
+    size_t count;
+    const struct lk_hub *hubs = lk_op_hubs(op, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(hubs[i].name, name) == 0) {
+            return &hubs[i];
         }
     }
     return NULL;
@@ -68,14 +71,16 @@ hub_choose(const struct lk_reg_op *op, const char **ret_why)
 {
     const struct lk_enrollment *e = &op->enrollment;
     const char *previous = lk_previous_hub(op);
-    const struct lk_hub *hub = NULL;
+    const struct lk_hub *hub = NULL, *hubs;
+    size_t count;
     enum lk_err err;
 
     if (previous != NULL && !e->reprovision_update_hub) {
         *ret_why = "The device keeps its hub, and that is no longer linked";
         hub = hub_find(op, previous);
     } else {
-        err = lk_allocate(e, op->hubs, op->hubs_count, &hub);
+        hubs = lk_op_hubs(op, &count);
+        err = lk_allocate(e, hubs, count, &hub);
         *ret_why = err == LK_ERR_UNSUPPORTED ? "The allocation policy is not carried out here"
                                              : "No linked hub fits the enrollment";
     }

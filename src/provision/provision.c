@@ -89,6 +89,7 @@ lk_op_begin(struct lk_provision *p, const struct lk_reg_request *req, lk_reg_don
     op->done = done;
     op->arg = arg;
     lk_enrollment_init(&op->enrollment);
+    op->hubs.max = LK_LINKED_HUBS_MAX * sizeof(struct lk_hub);
     p->ops_count++;
     return op;
 }
@@ -102,6 +103,7 @@ lk_op_end(struct lk_reg_op *op)
     lk_registration_fini(&op->record);
     lk_registration_fini(&op->next);
     lk_hub_fini(&op->hub);
+    lk_buf_fini(&op->hubs);
     lk_wipe(op, sizeof(*op));
     free(op);
 }
@@ -112,14 +114,17 @@ static enum lk_err
 hub_collect(void *ctx, const struct lk_hub *hub)
 {
     struct lk_reg_op *op = ctx;
+    struct lk_hub copy = *hub;
 
-    if (op->hubs_count == LK_LINKED_HUBS_MAX) {
-        return LK_ERR_LIMIT;
-    }
-    op->hubs[op->hubs_count] = *hub;
-    op->hubs[op->hubs_count].sealed_connection = (struct lk_buf)LK_BUF_INIT;
-    op->hubs_count++;
-    return LK_OK;
+    copy.sealed_connection = (struct lk_buf)LK_BUF_INIT;
+    return lk_buf_put(&op->hubs, &copy, sizeof(copy));
+}
+
+const struct lk_hub *
+lk_op_hubs(const struct lk_reg_op *op, size_t *ret_count)
+{
+    *ret_count = op->hubs.len / sizeof(struct lk_hub);
+    return (const struct lk_hub *)(const void *)op->hubs.data; /* aligned: malloc's own */
 }
 
 /* LK_OK for LK_ERR_NOT_FOUND too; *ret_found tells them apart. */
@@ -144,7 +149,7 @@ read_run(struct lk_txn *tx, void *arg)
     lk_enrollment_init(&op->enrollment);
     lk_registration_fini(&op->record);
     memset(&op->record, 0, sizeof(op->record));
-    op->hubs_count = 0;
+    lk_buf_reset(&op->hubs);
     if ((err = found_or_not(lk_txn_scope_get(tx, scope_id, &scope), &op->scope_known)) != LK_OK ||
         (err = found_or_not(lk_txn_enrollment_get(tx, scope_id, id, &op->enrollment),
                             &op->enrolled)) != LK_OK ||

@@ -94,9 +94,8 @@ struct lk_reg_op {
     bool with_hubs;
     bool scope_known, enrolled, recorded; /* recorded: there is a record, not just its generation */
     struct lk_enrollment enrollment;
-    struct lk_registration record;          /* generation 0 when there never was one */
-    struct lk_hub hubs[LK_LINKED_HUBS_MAX]; /* without their connections */
-    size_t hubs_count;
+    struct lk_registration record; /* generation 0 when there never was one */
+    struct lk_buf hubs;            /* array of struct lk_hub, without their connections */
 
     /* What becomes of it (assignment.c). */
     unsigned tries;
@@ -111,6 +110,9 @@ struct lk_reg_op {
 /* Begin an operation; NULL when there is no memory: then it has been answered. */
 struct lk_reg_op *lk_op_begin(struct lk_provision *p, const struct lk_reg_request *req,
                               lk_reg_done_fn *done, void *arg);
+
+/* The linked hubs that were read. Borrowed from op. */
+const struct lk_hub *lk_op_hubs(const struct lk_reg_op *op, size_t *ret_count);
 
 /* Read scope, enrollment and registration (and the hubs) together, then go on with then. */
 void lk_op_read(struct lk_reg_op *op, bool with_hubs, void (*then)(struct lk_reg_op *op));
