@@ -226,9 +226,9 @@ registration_show(int argc, char **argv)
 
 static const struct lk_cli_form remove_form = {
     .usage = "latchkey registration remove ID [--scope ID] [--config FILE]",
-    .help = "Forget a registration: the next one of this device is a first assignment. Its\n"
-            "enrollment stays, and so does its identity at the hub until "
-            "then.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .help = "Forget a registration: the next one of this device chooses a hub afresh. Its\n"
+            "enrollment stays, and so does its identity at the "
+            "hub.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
     .options =
         (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
     .words_min = 1,

@@ -1,4 +1,5 @@
 """The operator's command line: init, scope, hub, key, registration, audit."""
+import base64
 import json
 import os
 import re
@@ -10,8 +11,10 @@ import subprocess
 
 import pytest
 
+from lib.device import Device
 from lib.process import wait_until
 from lib.service import program
+from lib.softtpm import SoftTpm
 
 ORDINARY = 65534 if os.geteuid() == 0 else os.geteuid()  # a user without privileges
 CANNOT_CREATE, DATA_ERROR, NOT_FOUND, REFUSED, CONFIG = 73, 65, 69, 77, 78
@@ -413,6 +416,93 @@ def test_audit_list_pages(made):
 
 
 # ---- with the service running
+
+
+def service_rows(service, *words):
+    return [json.loads(line) for line in service.cli(*words, "--json").stdout.splitlines()]
+
+
+def test_registered_devices(make_service):
+    """What the operator sees of devices that registered, and how they are forgotten."""
+    service = make_service()
+    devices = [Device(service, f"dev-{number}", SoftTpm("ecc")) for number in range(3)]
+    for device in devices:
+        service.enroll(device)
+        device.register()
+    listed = service_rows(service, "registration", "list")
+    assert [row["registrationId"] for row in listed] == ["dev-0", "dev-1", "dev-2"]
+    assert {(row["status"], row["assignedHub"]) for row in listed} == {("assigned", service.hub)}
+    shown, = service_rows(service, "registration", "show", "DEV-1")
+    assert shown["registrationId"] == "dev-1" and shown["generation"] == 1
+    assert re.fullmatch("[0-9a-f]{64}", shown["endorsementKeyId"])
+    assert "dev-1" in service.cli("registration", "show", "dev-1").stdout
+
+    identities = service_rows(service, "hub", "devices", service.hub)
+    assert [row["deviceId"] for row in identities] == ["dev-0", "dev-1", "dev-2"]
+    identity, = service_rows(service, "hub", "show-device", service.hub, "dev-2")
+    assert identity["enabled"] and identity["secondaryKey"] == "none"
+    everything = "".join(service.cli(*words).stdout for words in (
+        ("hub", "devices", service.hub, "--json"), ("hub", "show-device", service.hub, "dev-2"),
+        ("registration", "show", "dev-2", "--json"), ("audit", "list", "--json")))
+    key = base64.b64encode(devices[2].key).decode()
+    assert key not in everything and devices[2].key.hex() not in everything
+
+    service.cli("registration", "remove", "dev-0")
+    assert service.cli("registration", "remove", "dev-0", check=False).returncode == NOT_FOUND
+    assert service.cli("registration", "show", "dev-0", check=False).returncode == NOT_FOUND
+    assert len(service_rows(service, "registration", "list")) == 2
+    assert devices[0].register()["status"] == "assigned"
+    shown, = service_rows(service, "registration", "show", "dev-0")
+    assert shown["generation"] > 1  # so no challenge from before counts again
+    actions = [(row["action"], row["subject"]) for row in service_rows(service, "audit", "list")]
+    assert ("registration.remove", "dev-0") in actions
+    assert service_rows(service, "audit", "verify")[0]["intact"]
+
+
+def test_token_check_retires_the_previous_key(make_service):
+    """Both keys are good after a re-registration until the new one is used, by hand as at the hub."""
+    service = make_service()
+    device = Device(service, "dev", SoftTpm("ecc"))
+    service.enroll(device)
+    device.register()
+    old = device.hub_token()
+    device.register()
+
+    def check(token):
+        run = service.cli("hub", "check-token", "--hub", service.hub, "--json", check=False,
+                          input=token)
+        assert run.returncode in (0, REFUSED)
+        return json.loads(run.stdout)
+
+    assert check(old)["key"] == "secondary"
+    identity, = service_rows(service, "hub", "show-device", service.hub, "dev")
+    assert identity["secondaryKey"] == "previous key"
+    assert check(device.hub_token())["key"] == "primary"
+    assert check(old)["accepted"] is False and not service.accepts(old)
+    identity, = service_rows(service, "hub", "show-device", service.hub, "dev")
+    assert identity["secondaryKey"] == "none"
+
+
+def test_hub_in_use_stays(make_service):
+    """A hub is not removed from under its devices or an enrollment that names it, unless told."""
+    service = make_service()
+    device = Device(service, "dev", SoftTpm("ecc"))
+    service.enroll(device)
+    device.register()
+    service.cli("hub", "add", "named.example.test")
+    named = Device(service, "named", SoftTpm("ecc"))
+    service.enroll(named, "--hub", "named.example.test")
+    for hub in (service.hub, "named.example.test"):
+        assert service.cli("hub", "remove", hub, check=False).returncode == REFUSED
+    assert named.register()["assignedHub"] == "named.example.test"
+    service.cli("hub", "remove", service.hub, "--force")
+    assert [row["name"] for row in service_rows(service, "hub", "list")] == ["named.example.test"]
+    assert not service.accepts(device.hub_token())
+    assert device.register()["assignedHub"] == "named.example.test"
+    removal, = [row for row in service_rows(service, "audit", "list")
+                if row["action"] == "hub.remove"]
+    assert removal["detail"] == {"forced": True, "identities": 1, "enrollments": 0}
+    assert service_rows(service, "audit", "verify")[0]["intact"]
 
 
 def test_commands_while_the_service_runs(make_service):
