@@ -187,6 +187,9 @@ lk_cmd_hub(int argc, char **argv)
         {"remove", lk_cli_hub_remove, "remove a hub that is not in use"},
         {"devices", lk_cli_hub_devices, "list the device identities of a hub"},
         {"show-device", lk_cli_hub_show_device, "show one device identity"},
+        {"disable-device", lk_cli_hub_disable_device, "refuse a device at its hub"},
+        {"enable-device", lk_cli_hub_enable_device, "let it in again"},
+        {"remove-device", lk_cli_hub_remove_device, "remove a device identity"},
         {"check-token", lk_cli_hub_check_token, "check a device's token as the hub does"},
         {NULL, NULL, NULL},
     };

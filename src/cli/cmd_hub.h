@@ -20,6 +20,9 @@ LK_MUST_CHECK enum lk_err lk_cli_hub_create(struct lk_txn *tx, const char *actor
 int lk_cli_hub_remove(int argc, char **argv);
 int lk_cli_hub_devices(int argc, char **argv);
 int lk_cli_hub_show_device(int argc, char **argv);
+int lk_cli_hub_disable_device(int argc, char **argv);
+int lk_cli_hub_enable_device(int argc, char **argv);
+int lk_cli_hub_remove_device(int argc, char **argv);
 int lk_cli_hub_check_token(int argc, char **argv);
 
 #endif

@@ -483,6 +483,34 @@ def test_token_check_retires_the_previous_key(make_service):
     assert identity["secondaryKey"] == "none"
 
 
+def test_device_is_cut_off_at_its_hub(make_service):
+    """Disabled it is refused, also after it has registered again; removed it gets a new identity."""
+    service = make_service()
+    device = Device(service, "dev", SoftTpm("ecc"))
+    service.enroll(device)
+    device.register()
+    for verb in ("disable-device", "enable-device", "remove-device"):
+        for words in ((service.hub, "nobody"), (service.hub, "no body"), ("no.hub", "dev")):
+            assert service.cli("hub", verb, *words, check=False).returncode == NOT_FOUND
+    service.cli("hub", "disable-device", service.hub, "dev")
+    assert not service.accepts(device.hub_token())
+    device.register()
+    assert not service.accepts(device.hub_token())
+    service.cli("hub", "enable-device", service.hub, "dev")
+    assert service.accepts(device.hub_token())
+    before, = service_rows(service, "hub", "devices", service.hub)
+    service.cli("hub", "remove-device", service.hub, "dev")
+    assert not service.accepts(device.hub_token())
+    assert service_rows(service, "hub", "devices", service.hub) == []
+    device.register()
+    after, = service_rows(service, "hub", "devices", service.hub)
+    assert service.accepts(device.hub_token())
+    assert after["generationId"] != before["generationId"]
+    assert [row["action"] for row in service_rows(service, "audit", "list")
+            if row["action"].startswith("hub.device.")] == [
+                "hub.device.disable", "hub.device.enable", "hub.device.remove"]
+
+
 def test_hub_in_use_stays(make_service):
     """A hub is not removed from under its devices or an enrollment that names it, unless told."""
     service = make_service()
