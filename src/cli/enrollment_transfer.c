@@ -1,9 +1,10 @@
 /* latchkey enrollment import, export. */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,17 +39,9 @@ transfer_take(void *ctx, int option, const char *value)
 
 /* ---- import: the file ------------------------------------------------------------------------ */
 
-static volatile sig_atomic_t interrupted;
-
-static void
-on_interrupt(int signal_number)
-{
-    (void)signal_number;
-    interrupted = 1;
-}
-
 struct input {
     int fd;
+    int signals;      /* readable after Ctrl-C: a signal cannot slip in between two reads */
     int64_t size;     /* bytes; 0 when that cannot be known */
     int64_t read_len; /* bytes so far */
     char first[4096]; /* what was read to guess the format */
@@ -61,18 +54,46 @@ input_close(struct input *in)
     if (in->fd > STDIN_FILENO) {
         (void)close(in->fd); /* read only: nothing is lost */
     }
+    if (in->signals >= 0) {
+        (void)close(in->signals);
+    }
+}
+
+/* Ends what was begun in good order. Before there is a second thread, which shall not get them. */
+static enum lk_err
+signals_open(struct input *in)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGTERM);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) {
+        return LK_ERR_IO;
+    }
+    in->signals = signalfd(-1, &set, SFD_CLOEXEC);
+    return in->signals < 0 ? LK_ERR_IO : LK_OK;
 }
 
 static enum lk_err
 fd_read(struct input *in, void *buf, size_t cap, size_t *ret_len)
 {
+    struct pollfd fds[] = {{.fd = in->signals, .events = POLLIN}, {.fd = in->fd, .events = POLLIN}};
     ssize_t n;
 
+    while (poll(fds, LK_ARRAY_LEN(fds), -1) < 0) {
+        if (errno != EINTR) {
+            return LK_ERR_IO;
+        }
+    }
+    if (fds[0].revents != 0) {
+        return LK_ERR_CANCELLED;
+    }
     do {
         n = read(in->fd, buf, cap);
-    } while (n < 0 && errno == EINTR && interrupted == 0);
+    } while (n < 0 && errno == EINTR);
     if (n < 0) {
-        return errno == EINTR ? LK_ERR_CANCELLED : LK_ERR_IO;
+        return LK_ERR_IO;
     }
     in->read_len += n;
     *ret_len = (size_t)n;
@@ -101,7 +122,7 @@ input_open(const char *path, struct input *ret)
     struct stat st;
 
     ret->fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (ret->fd < 0 || fstat(ret->fd, &st) != 0) {
+    if (ret->fd < 0 || fstat(ret->fd, &st) != 0 || signals_open(ret) != LK_OK) {
         return LK_ERR_IO;
     }
     ret->size = S_ISREG(st.st_mode) ? st.st_size : 0;
@@ -212,6 +233,10 @@ import_failed(enum lk_err err, const struct telling *t, const struct lk_import_r
                     (long long)r->rows_read, r->stopped ? "; reading stopped there" : "");
         return lk_err_exit_code(err);
     }
+    if (err == LK_ERR_FORMAT) { /* the header, which has been told */
+        lk_cli_note("nothing was imported");
+        return lk_err_exit_code(err);
+    }
     if (err == LK_ERR_CANCELLED) {
         lk_cli_note("interrupted: nothing was imported");
         return lk_err_exit_code(err);
@@ -272,7 +297,6 @@ import_from(struct lk_cli_service *s, const char *path, const char *scope,
             const struct transfer_args *a, struct telling *t)
 {
     const struct lk_manifest_source source = {input_read, &t->in};
-    const struct sigaction action = {.sa_handler = on_interrupt};
     const struct lk_import_options options = {
         .scope = scope,
         .source = path,
@@ -280,7 +304,6 @@ import_from(struct lk_cli_service *s, const char *path, const char *scope,
         .format = a->has_format ? a->format : format_guess(path, &t->in),
         .skip_bad = a->skip_bad,
         .dry_run = a->dry_run,
-        .cancel = &interrupted,
         .problem = on_problem,
         .progress = on_progress,
         .ctx = t,
@@ -288,8 +311,6 @@ import_from(struct lk_cli_service *s, const char *path, const char *scope,
     struct lk_import_result result;
     enum lk_err err;
 
-    (void)sigaction(SIGINT, &action, NULL); /* only fails for a bad signal number */
-    (void)sigaction(SIGTERM, &action, NULL);
     t->bar = isatty(STDERR_FILENO) == 1;
     errno = 0;
     err = lk_import_run(s->session, &source, &options, &result);
@@ -301,7 +322,7 @@ int
 lk_cli_enrollment_import(int argc, char **argv)
 {
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
-    __attribute__((cleanup(telling_fini))) struct telling t = {.in = {.fd = -1}};
+    __attribute__((cleanup(telling_fini))) struct telling t = {.in = {.fd = -1, .signals = -1}};
     struct lk_cli_common common = {.json = false};
     struct transfer_args a = {.has_format = false};
     char scope[LK_ID_SCOPE_MAX + 1];

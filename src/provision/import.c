@@ -223,9 +223,6 @@ rows_stage(struct import *im)
     enum lk_err err;
 
     while (!end && !im->result->stopped) {
-        if (im->options->cancel != NULL && *im->options->cancel != 0) {
-            return LK_ERR_CANCELLED;
-        }
         if ((err = batch_read(im, &end)) != LK_OK ||
             (err = lk_store_write_wait(im->session, stage_run, im)) != LK_OK) {
             return err;

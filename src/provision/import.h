@@ -5,8 +5,6 @@
 #ifndef LK_PROVISION_IMPORT_H
 #define LK_PROVISION_IMPORT_H
 
-#include <signal.h>
-
 #include "store/store.h"
 #include "wire/manifest.h"
 
@@ -30,9 +28,8 @@ struct lk_import_options {
     const char *source; /* the file's name, for the record */
     const char *actor;  /* who imports, for the audit record */
     enum lk_manifest_format format;
-    bool skip_bad;                       /* import the good rows all the same */
-    bool dry_run;                        /* check everything, leave nothing behind */
-    const volatile sig_atomic_t *cancel; /* NULL, or an int that becomes non-zero to stop */
+    bool skip_bad; /* import the good rows all the same */
+    bool dry_run;  /* check everything, leave nothing behind */
     void (*problem)(void *ctx, const struct lk_manifest_problem *p);    /* in order of lines */
     void (*progress)(void *ctx, const struct lk_import_result *so_far); /* after each batch */
     void *ctx;
@@ -45,8 +42,7 @@ struct lk_import_options {
  *
  *   LK_ERR_FORMAT     there were bad rows, or the header is unusable; nothing took effect
  *   LK_ERR_NOT_FOUND  no such scope, or the import was taken for dead and dropped meanwhile
- *   LK_ERR_CANCELLED  nothing took effect
- *   and what store and source say; nothing took effect
+ *   and what store and source say (LK_ERR_CANCELLED, for one); nothing took effect
  */
 LK_MUST_CHECK enum lk_err lk_import_run(struct lk_session *s,
                                         const struct lk_manifest_source *source,
