@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/codec.h"
+#include "provision/allocation.h"
 
 /* ---- add ------------------------------------------------------------------------------------- */
 
@@ -85,12 +86,24 @@ add_run(struct lk_txn *tx, void *arg)
     return lk_cli_hub_create(tx, a->actor, &a->hub);
 }
 
+static enum lk_err
+hub_count(void *ctx, const struct lk_hub *hub)
+{
+    ++*(size_t *)ctx;
+    return LK_OK;
+}
+
+/* With one hub more than the service chooses among, it would choose none. */
 enum lk_err
 lk_cli_hub_create(struct lk_txn *tx, const char *actor, const struct lk_hub *hub)
 {
+    size_t count = 0;
     char detail[96];
-    enum lk_err err = lk_txn_hub_put(tx, hub);
+    enum lk_err err = lk_txn_hub_each(tx, hub_count, &count);
 
+    if (err == LK_OK) {
+        err = count >= LK_LINKED_HUBS_MAX ? LK_ERR_LIMIT : lk_txn_hub_put(tx, hub);
+    }
     if (err != LK_OK) {
         return err;
     }
@@ -120,7 +133,9 @@ hub_add(int argc, char **argv)
         return code;
     }
     if ((err = lk_store_write_wait(s.session, add_run, &a)) != LK_OK) {
-        return lk_cli_store_fail(err, "cannot add the hub");
+        return lk_cli_store_fail(err, err == LK_ERR_LIMIT
+                                          ? "cannot add the hub: there are as many as can be served"
+                                          : "cannot add the hub");
     }
     return 0;
 }

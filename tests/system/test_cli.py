@@ -295,6 +295,14 @@ def test_hubs(made):
                     config=made["config"]).returncode == NOT_FOUND
 
 
+def test_as_many_hubs_as_are_served(made):
+    for number in range(49):
+        ask(made, "hub", "add", f"h{number}.example.test")
+    run = latchkey("hub", "add", "one-more.example.test", config=made["config"])
+    assert run.returncode != 0 and "as many as can be served" in run.stderr
+    assert len(rows(made, "hub", "list")) == 50
+
+
 def test_token_that_is_none(made, tmp_path):
     """Refused with the hub's reason and its own exit code; read from a file or from stdin."""
     words = ["hub", "check-token", "--hub", made["hub"], "--json"]
