@@ -40,8 +40,16 @@ struct lk_cli_eks {
     size_t count;
 };
 LK_MUST_CHECK enum lk_err lk_cli_ek_take(struct lk_cli_eks *eks, const char *value);
+/* Its lines of a --help text. */
+#define LK_CLI_EK_HELP                                                                             \
+    "  --ek BASE64|@FILE        public endorsement key, a TPM2B_PUBLIC in base64 or a file with\n" \
+    "                           that; again for each further key of the same device\n"
+
 /* Judge and add them all to e. 0, or an exit code after saying what is wrong with which. */
 int lk_cli_eks_add(const struct lk_cli_eks *eks, struct lk_enrollment *e);
+
+/* The value of --format; LK_ERR_ARG. */
+LK_MUST_CHECK enum lk_err lk_cli_manifest_format(const char *value, enum lk_manifest_format *ret);
 
 /* Text of a key's identity: hexadecimal. */
 #define LK_CLI_EK_ID_CAP (2 * LK_EK_ID_LEN + 1)

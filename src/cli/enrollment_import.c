@@ -1,4 +1,4 @@
-/* latchkey enrollment import, export. */
+/* latchkey enrollment import. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,21 +13,20 @@
 
 enum { OPT_FORMAT = LK_CLI_OPT_COMMAND, OPT_DRY_RUN, OPT_SKIP_BAD };
 
-struct transfer_args {
+struct import_args {
     bool has_format, dry_run, skip_bad;
     enum lk_manifest_format format;
 };
 
 static enum lk_err
-transfer_take(void *ctx, int option, const char *value)
+import_take(void *ctx, int option, const char *value)
 {
-    struct transfer_args *a = (struct transfer_args *)ctx;
+    struct import_args *a = (struct import_args *)ctx;
 
     switch (option) {
     case OPT_FORMAT:
         a->has_format = true;
-        a->format = strcmp(value, "csv") == 0 ? LK_MANIFEST_CSV : LK_MANIFEST_JSONL;
-        return strcmp(value, "csv") == 0 || strcmp(value, "jsonl") == 0 ? LK_OK : LK_ERR_ARG;
+        return lk_cli_manifest_format(value, &a->format);
     case OPT_DRY_RUN:
         a->dry_run = true;
         return LK_OK;
@@ -37,7 +36,7 @@ transfer_take(void *ctx, int option, const char *value)
     }
 }
 
-/* ---- import: the file ------------------------------------------------------------------------ */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 struct input {
     int fd;
@@ -156,7 +155,7 @@ format_guess(const char *path, const struct input *in)
     return at < in->first_len && in->first[at] == '{' ? LK_MANIFEST_JSONL : LK_MANIFEST_CSV;
 }
 
-/* ---- import: what is told -------------------------------------------------------------------- */
+/* ---- what is told ---------------------------------------------------------------------------- */
 
 #define BAR_WIDTH 30
 
@@ -253,7 +252,7 @@ import_failed(enum lk_err err, const struct telling *t, const struct lk_import_r
 }
 
 static int
-import_done(const struct transfer_args *a, const char *scope, const struct lk_import_result *r)
+import_done(const struct import_args *a, const char *scope, const struct lk_import_result *r)
 {
     software_warn(r);
     if (r->rows_bad > 0) {
@@ -269,7 +268,8 @@ import_done(const struct transfer_args *a, const char *scope, const struct lk_im
     return 0;
 }
 
-/* ---- import ---------------------------------------------------------------------------------- */
+/* ---- the command
+ * ---------------------------------------------------------------------------------- */
 
 static const struct lk_cli_form import_form = {
     .usage = "latchkey enrollment import FILE|- [--format csv|jsonl] [--dry-run] [--skip-bad]\n"
@@ -289,12 +289,12 @@ static const struct lk_cli_form import_form = {
                                        LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
-    .take = transfer_take,
+    .take = import_take,
 };
 
 static int
 import_from(struct lk_cli_service *s, const char *path, const char *scope,
-            const struct transfer_args *a, struct telling *t)
+            const struct import_args *a, struct telling *t)
 {
     const struct lk_manifest_source source = {input_read, &t->in};
     const struct lk_import_options options = {
@@ -324,7 +324,7 @@ lk_cli_enrollment_import(int argc, char **argv)
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
     __attribute__((cleanup(telling_fini))) struct telling t = {.in = {.fd = -1, .signals = -1}};
     struct lk_cli_common common = {.json = false};
-    struct transfer_args a = {.has_format = false};
+    struct import_args a = {.has_format = false};
     char scope[LK_ID_SCOPE_MAX + 1];
     const char *path;
     int code;
@@ -344,91 +344,4 @@ lk_cli_enrollment_import(int argc, char **argv)
         return code;
     }
     return import_from(&s, path, scope, &a, &t);
-}
-
-/* ---- export ---------------------------------------------------------------------------------- */
-
-static const struct lk_cli_form export_form = {
-    .usage = "latchkey enrollment export [--format csv|jsonl] [--scope ID] [--config FILE]",
-    .help = "Write the enrollments of an ID scope to standard output, as a manifest that\n"
-            "`latchkey enrollment import` takes.\n\n"
-            "  --format csv|jsonl       default: csv\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
-    .options = (const struct option[]){{"format", required_argument, NULL, OPT_FORMAT},
-                                       LK_CLI_SCOPE_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
-                                       LK_CLI_END_OPTIONS},
-    .take = transfer_take,
-};
-
-struct export
-{
-    char scope[LK_ID_SCOPE_MAX + 1];
-    enum lk_manifest_format format;
-    struct lk_cli_listing *listing;
-    struct lk_manifest_row row;
-};
-
-static enum lk_err
-row_put(void *ctx, const struct lk_enrollment *e)
-{
-    struct export *x = (struct export *)ctx;
-    struct lk_cli_listing *l = x->listing;
-    enum lk_err err;
-
-    l->rows_count++;
-    if ((err = lk_strcpy(l->last, sizeof(l->last), e->id)) != LK_OK ||
-        (err = lk_enrollment_to_row(e, &x->row)) != LK_OK) {
-        return err;
-    }
-    return lk_manifest_row_format(x->format, &x->row, &l->text);
-}
-
-static enum lk_err
-rows_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
-{
-    struct export *x = (struct export *)l->ctx;
-
-    return lk_txn_enrollment_page(tx, x->scope, l->after, limit, row_put, x);
-}
-
-static int
-header_print(enum lk_manifest_format format)
-{
-    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
-    enum lk_err err = lk_manifest_header_format(format, &text);
-
-    if (err != LK_OK) {
-        return lk_cli_fail(err, "cannot write the header");
-    }
-    if (text.len > 0 && fwrite(text.data, 1, text.len, stdout) != text.len) {
-        return lk_cli_fail(LK_ERR_IO, "cannot write the header");
-    }
-    return 0;
-}
-
-int
-lk_cli_enrollment_export(int argc, char **argv)
-{
-    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
-    struct export x = {.format = LK_MANIFEST_CSV};
-    struct lk_cli_listing list = {.page = rows_page,
-                                  .what = "cannot export the enrollments",
-                                  .ctx = &x,
-                                  .text = {.max = LK_CLI_PAGE_ROWS * LK_MANIFEST_LINE_MAX}};
-    struct lk_cli_common common = {.json = false};
-    struct transfer_args a = {.format = LK_MANIFEST_CSV};
-    int code;
-
-    if (!lk_cli_options(&export_form, argc, argv, &common, &a, &code) ||
-        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0 ||
-        (code = lk_cli_scope(&s, common.scope, x.scope)) != 0 ||
-        (code = header_print(a.format)) != 0) {
-        return code;
-    }
-    x.format = a.format;
-    x.listing = &list;
-    lk_manifest_row_init(&x.row);
-    code = lk_cli_list(&s, &list);
-    lk_manifest_row_fini(&x.row);
-    return code;
 }
