@@ -17,9 +17,10 @@ fail() {
     failed=1
 }
 
-# Options in a --help text. --help itself is in latchkey(1) for all.
+# Options in a --help text, but for other commands that it quotes in `...`. --help itself is in
+# latchkey(1) for all.
 help_options() {
-    grep -oE -- '--[a-z][a-z-]+' | sort -u | grep -vx -- --help
+    tr '\n' ' ' | sed 's/`[^`]*`//g' | grep -oE -- '--[a-z][a-z-]+' | sort -u | grep -vx -- --help
 }
 
 # Options in a page, but for examples, which show other commands too.
@@ -66,7 +67,7 @@ check_command() { # check_command NAME
             text=$("$latchkey" "$name" "$sub" --help) || fail "latchkey $name $sub --help fails"
             check_taken "$(help_options <<<"$text")" "$latchkey" "$name" "$sub"
             options+=$text$'\n'
-            sed 's/\\-/-/g' "$page" 2>/dev/null | grep -q "^\.B.*latchkey $name $sub\b" ||
+            sed 's/\\-/-/g' "$page" 2>/dev/null | grep -qE "^\.B.*latchkey $name (.*[^a-z-])?$sub([^a-z-]|\$)" ||
                 fail "$page: no synopsis of latchkey $name $sub"
         done
     else
