@@ -18,7 +18,10 @@
 struct lk_sweep {
     struct lk_job job;
     struct lk_timer *timer;
-    bool pending, found; /* found: there may be more */
+    bool pending;
+    int64_t import_id; /* being dropped; 0: look for one */
+    int64_t next_id;   /* what the step worked on */
+    bool more;         /* and left rows of */
 };
 
 struct lk_daemon {

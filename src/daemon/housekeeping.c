@@ -45,33 +45,39 @@ tick(void *ctx)
 
 /* ---- abandoned imports ----------------------------------------------------------------------- */
 
+/* One step: find a dead import unless one is being dropped already, and drop some of its rows. */
 static enum lk_err
 sweep_run(struct lk_txn *tx, void *arg)
 {
     struct lk_sweep *s = arg;
-    int64_t id;
-    bool left;
-    enum lk_err err;
+    enum lk_err err = LK_OK;
 
-    s->found = false;
-    err = lk_txn_import_abandoned(tx, lk_txn_now_ms(tx) - LK_IMPORT_IDLE_MS, &id);
-    if (err != LK_OK) {
-        return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+    s->next_id = s->import_id;
+    s->more = false;
+    if (s->next_id == 0) {
+        err = lk_txn_import_abandoned(tx, lk_txn_now_ms(tx) - LK_IMPORT_IDLE_MS, &s->next_id);
     }
-    s->found = true;
-    return lk_txn_import_drop(tx, id, SWEEP_ROWS, &left);
+    if (err == LK_OK) {
+        err = lk_txn_import_drop(tx, s->next_id, SWEEP_ROWS, &s->more);
+    }
+    return err;
 }
 
+/* LK_ERR_NOT_FOUND: there is none, or another instance dropped the last of it. */
 static void
 sweep_done(void *arg, enum lk_err err)
 {
     struct lk_sweep *s = arg;
 
     s->pending = false;
-    if (err != LK_OK) {
+    s->import_id = err == LK_OK && s->more ? s->next_id : 0;
+    if (err != LK_OK && err != LK_ERR_NOT_FOUND) {
         lk_log(LK_LOG_WARNING, "import.sweep_failed", LK_F_ERR(err));
     }
-    lk_timer_arm(s->timer, err == LK_OK && s->found ? SWEEP_NEXT_MS : SWEEP_EVERY_MS);
+    if (err == LK_OK && !s->more) {
+        lk_log(LK_LOG_INFO, "import.dropped", LK_F_INT("import", s->next_id));
+    }
+    lk_timer_arm(s->timer, err == LK_OK ? SWEEP_NEXT_MS : SWEEP_EVERY_MS);
 }
 
 static void

@@ -1,4 +1,5 @@
 """latchkeyd as a process: checked, started, probed, reloaded and stopped."""
+import base64
 import contextlib
 import ctypes
 import json
@@ -18,6 +19,7 @@ from lib.device import Device
 from lib.https import Connection
 from lib.process import Process, wait_until
 from lib.service import ROOT, Service, program
+from lib.softtpm import SoftTpm
 from lib.tpmdevice import TpmDevice
 
 ASAN_BUILD = os.environ.get("LK_ASAN_BUILD", os.path.join(ROOT, "build-asan"))
@@ -444,6 +446,34 @@ def test_a_foreign_keyring_is_not_taken(service, tmp_path):
     line = event(service, "keyring.rejected")[0]
     assert "expected the first key to be the one that is in use" in line["reason"]
     device.register()
+
+
+# ---- housekeeping
+
+
+def test_a_dead_import_is_dropped(tmp_path, build):
+    """What an import left behind that was cut off goes by itself, more rows than one step takes."""
+    service = Service(tmp_path / "s", build=build)
+    keys = [base64.b64encode(SoftTpm("ecc").ek.tpm2b).decode() for _ in range(1100)]
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("registrationId,endorsementKey\n" +
+                        "".join(f"dev-{i},{key}\n" for i, key in enumerate(keys)))
+    service.cli("enrollment", "import", manifest)
+    database = sqlite3.connect(os.path.join(service.data, "latchkey.db"), isolation_level=None)
+    database.execute("UPDATE import SET state = 0, touched_ms = touched_ms - 3600000")
+
+    def left():
+        return database.execute("SELECT count(*) FROM enrollment").fetchone()[0]
+    try:
+        assert left() == 1100
+        service.start()
+        wait_until(lambda: left() == 0, "it is dropped", timeout_s=40)
+        wait_until(lambda: database.execute("SELECT count(*) FROM import").fetchone()[0] == 0,
+                   "nothing of it is left")
+    finally:
+        database.close()
+        service.stop()
+    service.cli("enrollment", "import", manifest)
 
 
 # ---- stopping
