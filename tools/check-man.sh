@@ -5,7 +5,7 @@
 # every option of a --help text is in the page and the reverse, every option of a --help text is
 # taken by its command, and liblatchkey(3) names exactly what the library exports. Then mandoc reads
 # each page.
-set -uo pipefail
+set -uo pipefail # so no grep -q behind a pipe: it ends early, and its writer fails
 cd "$(dirname "$0")/.."
 build=${1:-build}
 latchkey=$build/src/cli/latchkey
@@ -40,7 +40,7 @@ check_taken() { # check_taken OPTIONS COMMAND...
     shift
     for option in $options; do
         if "$@" "$option" --no-such-option --no-such-option 2>&1 </dev/null |
-            grep -qF -- "no option \"$option\""; then
+            grep -F -- "no option \"$option\"" >/dev/null; then
             fail "$*: --help names $option, which it does not take"
         fi
     done
@@ -61,13 +61,14 @@ compare() { # compare PAGE HELP-OPTIONS
 check_command() { # check_command NAME
     local name=$1 page=doc/man/latchkey-$1.1 options='' sub text
     local subs
-    if "$latchkey" "$name" help 2>/dev/null | grep -q '^commands:'; then
+    if "$latchkey" "$name" help 2>/dev/null | grep '^commands:' >/dev/null; then
         subs=$(table "$latchkey" "$name")
         for sub in $subs; do
             text=$("$latchkey" "$name" "$sub" --help) || fail "latchkey $name $sub --help fails"
             check_taken "$(help_options <<<"$text")" "$latchkey" "$name" "$sub"
             options+=$text$'\n'
-            sed 's/\\-/-/g' "$page" 2>/dev/null | grep -qE "^\.B.*latchkey $name (.*[^a-z-])?$sub([^a-z-]|\$)" ||
+            sed 's/\\-/-/g' "$page" 2>/dev/null |
+                grep -E "^\.B.*latchkey $name (.*[^a-z-])?$sub([^a-z-]|\$)" >/dev/null ||
                 fail "$page: no synopsis of latchkey $name $sub"
         done
     else
