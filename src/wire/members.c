@@ -31,12 +31,13 @@ lk_member_base64(json_t *object, const char *name, const void *data, size_t len)
 {
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
     enum lk_err err = lk_base64_encode(data, len, &text);
+    json_t *value;
 
     if (err != LK_OK) {
         return err;
     }
-    return lk_buf_text(&text) == NULL ? LK_ERR_NOMEM
-                                      : lk_member_text(object, name, lk_buf_text(&text));
+    value = json_stringn_nocheck(text.len > 0 ? (const char *)text.data : "", text.len);
+    return value == NULL ? LK_ERR_NOMEM : lk_member_put(object, name, value);
 }
 
 enum lk_err
