@@ -88,3 +88,7 @@ kill "$server" && wait "$server" || true
 server=
 
 /usr/bin/python3 bench/report.py "$work" "$start_ms" "$start_rss_kib" bench/report/bench.json
+if [[ -n ${PERF:-} ]]; then
+    printf '\nWhere its CPU time went, by thread and library (more in bench/report/perf.txt)\n'
+    awk '/%/ && !/^#/ { print "  " $0; if (++n == 10) exit }' bench/report/perf.txt
+fi
