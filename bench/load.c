@@ -268,7 +268,7 @@ options_read(int argc, char **argv)
                                           {"idle", required_argument, NULL, 'I'},
                                           {"concurrency", required_argument, NULL, 'c'},
                                           {NULL, 0, NULL, 0}};
-    struct options o = {.devices = 2000, .warm_up = 200, .concurrency = 32, .idle = 1000};
+    struct options o = {.devices = 2000, .warm_up = 200, .concurrency = 64, .idle = 1000};
     unsigned *const numbers[256] = {
         ['p'] = &o.port,    ['a'] = &o.admin_port, ['d'] = &o.devices,
         ['w'] = &o.warm_up, ['I'] = &o.idle,       ['c'] = &o.concurrency};

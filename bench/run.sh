@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 devices=4000
-concurrency=32
+concurrency=64
 idle=1000
 while (($# > 0)); do
     case $1 in
