@@ -27,7 +27,7 @@ ninja -C "$build" bench-programs >/dev/null
 mkdir -p bench/report
 ulimit -n "$(ulimit -Hn)" # idle connections take a descriptor at each end
 
-work=$(mktemp -d "$PWD/$build/bench-XXXXXX") # not in /tmp: fsync has to be a real one
+work=$(mktemp -d "$(realpath "$build")/bench-XXXXXX") # not in /tmp: fsync has to be a real one
 server=
 cleanup() {
     [[ -z $server ]] || kill "$server" 2>/dev/null || true
