@@ -106,8 +106,8 @@ struct lk_register_result {
  * way the caller hands it to lk_register_result_fini().
  *
  * Network failures, 429 and 5xx are tried again until the deadline, with exponential pauses and
- * full jitter. Once the challenge has been opened, the key that was at the identity handle before
- * is gone: a failure after that leaves the device without a hub key until the next registration.
+ * full jitter. The key at the identity handle is replaced as the last step, once the new one has
+ * loaded: a registration that fails leaves the device with the hub key that it had.
  *
  *   LK_ERR_ARG        url, id_scope or registration_id is missing or malformed, or payload_json is
  *                     not JSON

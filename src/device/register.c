@@ -13,6 +13,7 @@
 
 #include "base/codec.h"
 #include "device/http.h"
+#include "device/tpm_nonce.h"
 #include "wire/dps.h"
 #include "wire/sas.h"
 
@@ -43,6 +44,7 @@ static void
 flow_fini(struct flow *f)
 {
     lk_http_free(f->http);
+    lk_tpm_nonce_forget(f->tpm);
     lk_buf_fini(&f->resource);
     lk_buf_fini(&f->path);
     lk_buf_fini(&f->body);
@@ -173,14 +175,6 @@ register_path(const struct flow *f, struct lk_buf *ret)
     return lk_buf_text(ret) == NULL ? LK_ERR_NOMEM : LK_OK;
 }
 
-/* Import the HMAC key of a blob at the identity handle, for the challenge and for the hub alike. */
-static enum lk_err
-import_step(struct flow *f, enum lk_register_step step, const struct lk_buf *blob)
-{
-    report(f, step, LK_OK, 0);
-    return lk_tpm_identity_import(f->tpm, blob->data, blob->len);
-}
-
 static enum lk_err
 challenge_open(struct flow *f, const struct lk_http_answer *answer)
 {
@@ -198,7 +192,8 @@ challenge_open(struct flow *f, const struct lk_http_answer *answer)
         return err == LK_ERR_NOMEM ? err : LK_ERR_PROTOCOL;
     }
     f->token_expiry_s = 0; /* signed by the key that is now replaced */
-    return import_step(f, LK_STEP_ACTIVATE, &blob);
+    report(f, LK_STEP_ACTIVATE, LK_OK, 0);
+    return lk_tpm_nonce_open(f->tpm, blob.data, blob.len);
 }
 
 static enum lk_err
@@ -235,7 +230,7 @@ token_make(struct flow *f)
     }
     lk_buf_reset(&f->token);
     if ((err = lk_sas_string_to_sign(resource, (uint64_t)expiry_s, &text)) != LK_OK ||
-        (err = lk_tpm_identity_hmac(f->tpm, text.data, text.len, sig)) != LK_OK ||
+        (err = lk_tpm_nonce_hmac(f->tpm, text.data, text.len, sig)) != LK_OK ||
         (err = lk_sas_format(resource, (uint64_t)expiry_s, sig, "registration", &f->token)) !=
             LK_OK) {
         return err;
@@ -387,7 +382,8 @@ assign_step(struct flow *f)
         s->device_id[0] == '\0') {
         return LK_ERR_PROTOCOL;
     }
-    if ((err = import_step(f, LK_STEP_IMPORT, &s->auth_key)) != LK_OK ||
+    report(f, LK_STEP_IMPORT, LK_OK, 0);
+    if ((err = lk_tpm_identity_import(f->tpm, s->auth_key.data, s->auth_key.len)) != LK_OK ||
         (err = result_texts(f)) != LK_OK) {
         return err;
     }

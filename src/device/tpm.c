@@ -141,6 +141,7 @@ lk_tpm_close(struct lk_tpm *tpm)
     }
     Esys_Free(tpm->ek.saved);
     Esys_Free(tpm->srk.saved);
+    Esys_Free(tpm->nonce);
     if (tpm->esys != NULL) {
         Esys_Finalize(&tpm->esys);
     }

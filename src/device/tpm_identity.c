@@ -1,11 +1,12 @@
 /*
- * The identity key: opening an authenticationKey blob (device-protocol.md section 2), keeping the
- * HMAC key in it at the identity handle, and signing with it.
+ * Opening an authenticationKey blob (device-protocol.md section 2), keeping the HMAC key in it (a
+ * hub's at the identity handle, a challenge's for one registration), and signing with it.
  */
 #include <string.h>
 
 #include "device/auth_blob.h"
 #include "device/tpm_int.h"
+#include "device/tpm_nonce.h"
 
 /* ---- activate, import, load, keep ------------------------------------------------------------ */
 
@@ -157,13 +158,14 @@ identity_keep(struct lk_tpm *tpm, const struct tpm_obj *session, const struct tp
                                            &stored.tr));
 }
 
-enum lk_err
-lk_tpm_identity_import(struct lk_tpm *tpm, const void *data, size_t len)
+/* Open a blob: the session, no longer encrypting, and the key, loaded. Both are guarded by the
+ * caller from the start. */
+static enum lk_err
+blob_open(struct lk_tpm *tpm, const void *data, size_t len, struct tpm_obj *session,
+          struct tpm_obj *key)
 {
     LK_AUTO(tpm_digest) TPM2B_DIGEST *credential = NULL;
     TPM_AUTO_OBJ struct tpm_obj srk = TPM_OBJ_INIT;
-    TPM_AUTO_OBJ struct tpm_obj session = TPM_OBJ_INIT;
-    TPM_AUTO_OBJ struct tpm_obj key = TPM_OBJ_INIT;
     struct lk_auth_blob blob;
     enum lk_err err;
 
@@ -171,14 +173,66 @@ lk_tpm_identity_import(struct lk_tpm *tpm, const void *data, size_t len)
     if ((err = lk_auth_blob_parse(data, len, &blob)) != LK_OK ||
         (err = lk_tpm_slot_ensure(tpm, &tpm->ek)) != LK_OK ||
         (err = lk_tpm_slot_load(tpm, &tpm->srk, &srk)) != LK_OK ||
-        (err = lk_tpm_session(tpm, &srk, TPM2_SE_HMAC, &session)) != LK_OK ||
-        (err = lk_tpm_session_encrypt(tpm, &session, true)) != LK_OK ||
-        (err = activate(tpm, &srk, &session, &blob, &credential)) != LK_OK ||
-        (err = import_load(tpm, &srk, &session, &blob, credential, &key)) != LK_OK ||
-        (err = lk_tpm_session_encrypt(tpm, &session, false)) != LK_OK) {
+        (err = lk_tpm_session(tpm, &srk, TPM2_SE_HMAC, session)) != LK_OK ||
+        (err = lk_tpm_session_encrypt(tpm, session, true)) != LK_OK ||
+        (err = activate(tpm, &srk, session, &blob, &credential)) != LK_OK ||
+        (err = import_load(tpm, &srk, session, &blob, credential, key)) != LK_OK) {
         return err;
     }
-    return identity_keep(tpm, &session, &key);
+    return lk_tpm_session_encrypt(tpm, session, false);
+}
+
+enum lk_err
+lk_tpm_identity_import(struct lk_tpm *tpm, const void *data, size_t len)
+{
+    TPM_AUTO_OBJ struct tpm_obj session = TPM_OBJ_INIT;
+    TPM_AUTO_OBJ struct tpm_obj key = TPM_OBJ_INIT;
+    enum lk_err err = blob_open(tpm, data, len, &session, &key);
+
+    return err != LK_OK ? err : identity_keep(tpm, &session, &key);
+}
+
+/* Will the hub's key find its place? Better known before the hub has made one. */
+static enum lk_err
+identity_place_check(struct lk_tpm *tpm)
+{
+    TPM_AUTO_OBJ struct tpm_obj there = TPM_OBJ_INIT;
+    TPM2B_PUBLIC pub;
+    bool taken;
+    enum lk_err err;
+
+    if ((err = lk_tpm_handle_exists(tpm, tpm->identity_handle, &taken)) != LK_OK || !taken) {
+        return err;
+    }
+    if ((err = lk_tpm_obj_at(tpm, tpm->identity_handle, &there)) != LK_OK ||
+        (err = lk_tpm_obj_public(tpm, &there, &pub)) != LK_OK) {
+        return err;
+    }
+    return is_identity_key(&pub) ? LK_OK : LK_ERR_EXISTS;
+}
+
+enum lk_err
+lk_tpm_nonce_open(struct lk_tpm *tpm, const void *data, size_t len)
+{
+    TPM_AUTO_OBJ struct tpm_obj session = TPM_OBJ_INIT;
+    TPM_AUTO_OBJ struct tpm_obj key = TPM_OBJ_INIT;
+    enum lk_err err;
+
+    lk_tpm_nonce_forget(tpm);
+    if ((err = identity_place_check(tpm)) != LK_OK ||
+        (err = blob_open(tpm, data, len, &session, &key)) != LK_OK) {
+        return err;
+    }
+    return TPM_CALL(tpm, Esys_ContextSave(tpm->esys, key.tr, &tpm->nonce));
+}
+
+void
+lk_tpm_nonce_forget(struct lk_tpm *tpm)
+{
+    if (tpm != NULL) {
+        Esys_Free(tpm->nonce);
+        tpm->nonce = NULL;
+    }
 }
 
 enum lk_err
@@ -285,13 +339,28 @@ hmac_once(struct lk_tpm *tpm, const struct tpm_obj *key, struct lk_reader r,
     return err != LK_OK ? err : digest_take(digest, ret);
 }
 
+static enum lk_err
+hmac(struct lk_tpm *tpm, const struct tpm_obj *key, const void *data, size_t len,
+     uint8_t ret[LK_TPM_HMAC_LEN])
+{
+    struct lk_reader r = lk_reader_of(data, len);
+    uint32_t cap;
+    enum lk_err err;
+
+    if ((err = lk_tpm_property(tpm, TPM2_PT_INPUT_BUFFER, &cap)) != LK_OK) {
+        return err;
+    }
+    if (cap == 0 || cap > sizeof(((TPM2B_MAX_BUFFER *)NULL)->buffer)) {
+        cap = sizeof(((TPM2B_MAX_BUFFER *)NULL)->buffer);
+    }
+    return len <= cap ? hmac_once(tpm, key, r, ret) : hmac_sequence(tpm, key, r, cap, ret);
+}
+
 enum lk_err
 lk_tpm_identity_hmac(struct lk_tpm *tpm, const void *data, size_t len, uint8_t ret[LK_TPM_HMAC_LEN])
 {
     TPM_AUTO_OBJ struct tpm_obj key = TPM_OBJ_INIT;
-    struct lk_reader r = lk_reader_of(data, len);
     TPM2B_PUBLIC pub;
-    uint32_t cap;
     bool there;
     enum lk_err err;
 
@@ -302,15 +371,21 @@ lk_tpm_identity_hmac(struct lk_tpm *tpm, const void *data, size_t len, uint8_t r
         return LK_ERR_NOT_FOUND;
     }
     if ((err = lk_tpm_obj_at(tpm, tpm->identity_handle, &key)) != LK_OK ||
-        (err = lk_tpm_obj_public(tpm, &key, &pub)) != LK_OK ||
-        (err = lk_tpm_property(tpm, TPM2_PT_INPUT_BUFFER, &cap)) != LK_OK) {
+        (err = lk_tpm_obj_public(tpm, &key, &pub)) != LK_OK) {
         return err;
     }
-    if (!is_identity_key(&pub)) {
+    return is_identity_key(&pub) ? hmac(tpm, &key, data, len, ret) : LK_ERR_NOT_FOUND;
+}
+
+enum lk_err
+lk_tpm_nonce_hmac(struct lk_tpm *tpm, const void *data, size_t len, uint8_t ret[LK_TPM_HMAC_LEN])
+{
+    TPM_AUTO_OBJ struct tpm_obj key = {tpm->esys, ESYS_TR_NONE, true};
+    enum lk_err err;
+
+    if (tpm->nonce == NULL) {
         return LK_ERR_NOT_FOUND;
     }
-    if (cap == 0 || cap > sizeof(((TPM2B_MAX_BUFFER *)NULL)->buffer)) {
-        cap = sizeof(((TPM2B_MAX_BUFFER *)NULL)->buffer);
-    }
-    return len <= cap ? hmac_once(tpm, &key, r, ret) : hmac_sequence(tpm, &key, r, cap, ret);
+    err = TPM_CALL(tpm, Esys_ContextLoad(tpm->esys, tpm->nonce, &key.tr));
+    return err != LK_OK ? err : hmac(tpm, &key, data, len, ret);
 }

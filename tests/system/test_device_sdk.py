@@ -259,6 +259,19 @@ def test_challenge_of_another_device(device, middle, module_service, make_swtpm,
     tidy(device)
 
 
+def test_refusal_half_way_leaves_the_old_key(device, middle):
+    """A registration that fails after its challenge leaves the device on its hub."""
+    result = json.loads(register(device, middle(lambda _, forward: forward()).url).stdout)
+    before = device.handles()
+
+    def judge(request, forward):
+        return forward() if request.step == "challenge" else answer(401, b'{"errorCode":401002}')
+
+    assert register(device, middle(judge).url).returncode == REFUSED
+    assert device.service.accepts(device.token(result))
+    assert device.handles() == before
+
+
 def test_service_that_only_challenges(device, middle):
     """A service that answers each token with the next challenge is given up on."""
     def judge(request, forward):
