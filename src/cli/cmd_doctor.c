@@ -388,46 +388,32 @@ verdict(struct doctor *d)
     return lk_cli_print_json(o) != 0 ? lk_err_exit_code(LK_ERR_IO) : code;
 }
 
+static enum lk_err
+doctor_take(void *ctx, int option, const char *value)
+{
+    return lk_cli_tpm_option(&((struct doctor *)ctx)->tpm_args, option, value);
+}
+
+static const struct lk_cli_form form = {
+    .usage = "latchkey doctor [--json] [TPM options]",
+    .help = "Tell which TPM is there and what would stop it from registering.\n"
+            "Exit code 0 when nothing would.\n\n"
+            "  --json                   as one JSON document\n\n" LK_CLI_TPM_HELP,
+    .options = (const struct option[]){LK_CLI_TPM_OPTIONS, LK_CLI_JSON_OPTION, LK_CLI_END_OPTIONS},
+    .take = doctor_take,
+};
+
 int
 lk_cmd_doctor(int argc, char **argv)
 {
-    enum { OPT_JSON = LK_CLI_OPT_OWN, OPT_HELP };
-    static const char usage[] = "latchkey doctor [--json] [TPM options]";
-    static const struct option options[] = {LK_CLI_TPM_OPTIONS,
-                                            {"json", no_argument, NULL, OPT_JSON},
-                                            {"help", no_argument, NULL, OPT_HELP},
-                                            {NULL, 0, NULL, 0}};
     __attribute__((cleanup(doctor_fini))) struct doctor d = {0};
-    int option, index = 0;
-    enum lk_err err;
+    struct lk_cli_common common = {.json = false};
+    int code;
 
-    optind = 0;
-    while ((option = getopt_long(argc, argv, "+:", options, &index)) != -1) {
-        if (option == ':' || option == '?') {
-            return lk_cli_usage(usage, "cannot take \"%s\"", argv[optind - 1]);
-        }
-        if (option == OPT_HELP) {
-            (void)printf("usage: %s\n\nTell which TPM is there and what would stop it from "
-                         "registering.\nExit code 0 when nothing would.\n\n"
-                         "  --json                   as one JSON document\n\n%s",
-                         usage, lk_cli_tpm_help);
-            return 0;
-        }
-        if (option == OPT_JSON) {
-            d.json = true;
-            continue;
-        }
-        err = lk_cli_tpm_option(&d.tpm_args, option, optarg);
-        if (err == LK_ERR_ARG) {
-            return lk_cli_usage(usage, "--%s cannot be \"%s\"", options[index].name, optarg);
-        }
-        if (err != LK_OK) {
-            return lk_cli_fail(err, "cannot read --%s", options[index].name);
-        }
+    if (!lk_cli_options(&form, argc, argv, &common, &d, &code)) {
+        return code;
     }
-    if (optind < argc) {
-        return lk_cli_usage(usage, "\"%s\" is one argument too many", argv[optind]);
-    }
+    d.json = common.json;
     d.tpm_args.opts.flags = 0; /* a doctor writes nothing */
     (void)setenv("TSS2_LOG", "all+none", 0);
     if (d.json && (d.findings = json_array()) == NULL) {

@@ -4,18 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char lk_cli_tpm_help[] =
-    "TPM options:\n"
-    "  --tcti STRING                     TCTI of tpm2-tss; default: what tctildr finds\n"
-    "  --owner-password-file FILE        password of the storage hierarchy (- is stdin)\n"
-    "  --endorsement-password-file FILE  password of the endorsement hierarchy (- is stdin)\n"
-    "  --ek-recipe RECIPE                persistent (default), rsa2048, rsa2048-empty-unique,\n"
-    "  --srk-recipe RECIPE               ecc-p256\n"
-    "  --ek-handle HANDLE                default 0x81010001\n"
-    "  --srk-handle HANDLE               default 0x81000001\n"
-    "  --identity-handle HANDLE          default 0x81000100\n"
-    "  --persist-ek, --persist-srk       keep a created key at its handle, if that is free\n";
-
 void
 lk_cli_tpm_fini(struct lk_cli_tpm *t)
 {

@@ -6,7 +6,7 @@
 
 #include <latchkey/tpm.h>
 
-#include "cli/cli.h"
+#include "cli/options.h"
 
 /* What the options gave. opts borrows from the rest and from argv. */
 struct lk_cli_tpm {
@@ -16,7 +16,7 @@ struct lk_cli_tpm {
 void lk_cli_tpm_fini(struct lk_cli_tpm *t);
 #define LK_AUTO_CLI_TPM __attribute__((cleanup(lk_cli_tpm_fini)))
 
-/* Values of getopt_long() for the rows below; a subcommand's own begin at LK_CLI_OPT_OWN. */
+/* Values of getopt_long() for the rows below, apart from those in cli/options.h. */
 enum {
     LK_CLI_OPT_TCTI = 256,
     LK_CLI_OPT_OWNER_PASSWORD,
@@ -27,8 +27,7 @@ enum {
     LK_CLI_OPT_SRK_HANDLE,
     LK_CLI_OPT_IDENTITY_HANDLE,
     LK_CLI_OPT_PERSIST_EK,
-    LK_CLI_OPT_PERSIST_SRK,
-    LK_CLI_OPT_OWN
+    LK_CLI_OPT_PERSIST_SRK
 };
 
 /* clang-format off */
@@ -46,7 +45,17 @@ enum {
 /* clang-format on */
 
 /* Their part of a --help text. */
-extern const char lk_cli_tpm_help[];
+#define LK_CLI_TPM_HELP                                                                            \
+    "TPM options:\n"                                                                               \
+    "  --tcti STRING                     TCTI of tpm2-tss; default: what tctildr finds\n"          \
+    "  --owner-password-file FILE        password of the storage hierarchy (- is stdin)\n"         \
+    "  --endorsement-password-file FILE  password of the endorsement hierarchy (- is stdin)\n"     \
+    "  --ek-recipe RECIPE                persistent (default), rsa2048, rsa2048-empty-unique,\n"   \
+    "  --srk-recipe RECIPE               ecc-p256\n"                                               \
+    "  --ek-handle HANDLE                default 0x81010001\n"                                     \
+    "  --srk-handle HANDLE               default 0x81000001\n"                                     \
+    "  --identity-handle HANDLE          default 0x81000100\n"                                     \
+    "  --persist-ek, --persist-srk       keep a created key at its handle, if that is free\n"
 
 /* Take one option. LK_ERR_NOT_FOUND when it is none of these; LK_ERR_ARG for a bad value; what
  * lk_cli_secret_read() returns. */

@@ -34,8 +34,7 @@ struct lk_tpm {
     bool endorsement_has_password;
     uint32_t identity_handle;
     struct tpm_slot ek, srk;
-    TPMS_CONTEXT
-    *nonce; /* owned (Esys_Free): the challenge's key, as the TPM wrapped it; or NULL */
+    TPMS_CONTEXT *nonce; /* owned (Esys_Free): the challenge's key, wrapped; or NULL */
     TSS2_RC last_rc;
 };
 
