@@ -11,7 +11,7 @@ import pytest
 
 from lib.middle import Middle, answer
 from lib.process import wait_until
-from lib.service import program
+from lib.service import BUILD, program
 from lib.tpmdevice import TpmDevice
 
 DATA, UNAVAILABLE, TEMPORARY, PROTOCOL, REFUSED = 65, 69, 75, 76, 77
@@ -58,6 +58,36 @@ def tidy(device):
     handles = device.handles()
     assert not handles["transient"] and not handles["loaded-session"], handles
     assert not handles["saved-session"], handles
+
+
+# ---- the program in examples/
+
+
+def test_example_program(network, make_service, tmp_path):
+    """What an application is: from the TPM that tctildr finds by itself (here port 2321) to a token
+    that the hub takes, with the shared library alone."""
+    state = tmp_path / "tpm"
+    state.mkdir()
+    log = tmp_path / "swtpm.log"
+    tpm = network.start(["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--server",
+                         "type=tcp,port=2321,disconnect", "--ctrl", "type=tcp,port=2322",
+                         "--flags", "not-need-init,startup-clear"], log, log)
+    try:
+        service = make_service(network=network)
+        manifest = tmp_path / "manifest.csv"
+        shown = wait_until(lambda: network.run(
+            [program("latchkey"), "device", "show", "--manifest", "csv", "--header", "--tcti",
+             "swtpm:port=2321"]).stdout, "the TPM answers")
+        manifest.write_text(shown)
+        service.cli("enrollment", "import", manifest)
+        example = os.path.join(BUILD, "examples/example-register")
+        run = network.run([example, service.url, service.scope, service.ca_file])
+        assert run.returncode == 0, run.stderr
+        hub, token = run.stdout.splitlines()
+        assert hub.startswith(f"hub {service.hub}, device ")
+        assert service.accepts(token)
+    finally:
+        tpm.close()
 
 
 # ---- a network and a service in trouble
