@@ -38,9 +38,8 @@ record_hash(const struct lk_txn *tx, const uint8_t prev[32], const struct lk_aud
     return lk_hmac(LK_SHA256, tx->store->audit_key, LK_AUDIT_KEY_LEN, parts, 2, ret);
 }
 
-/* Copy at most cap - 1 bytes of text, and no part of a UTF-8 sequence. */
-static const char *
-cut(const char *text, char *buf, size_t cap)
+const char *
+store_text_cut(const char *text, char *buf, size_t cap)
 {
     size_t len = strnlen(text, cap);
 
@@ -71,10 +70,10 @@ lk_txn_audit_append(struct lk_txn *tx, const char *actor, const char *action, co
     if (strnlen(detail, LK_AUDIT_DETAIL_MAX + 1) > LK_AUDIT_DETAIL_MAX) {
         return LK_ERR_LIMIT;
     }
-    a.actor = cut(actor, actor_buf, sizeof(actor_buf));
-    a.action = cut(action, action_buf, sizeof(action_buf));
-    a.scope = cut(scope, scope_buf, sizeof(scope_buf));
-    a.subject = cut(subject, subject_buf, sizeof(subject_buf));
+    a.actor = store_text_cut(actor, actor_buf, sizeof(actor_buf));
+    a.action = store_text_cut(action, action_buf, sizeof(action_buf));
+    a.scope = store_text_cut(scope, scope_buf, sizeof(scope_buf));
+    a.subject = store_text_cut(subject, subject_buf, sizeof(subject_buf));
     if ((err = tx->store->ops->audit_head(tx, &head)) != LK_OK) {
         return err;
     }

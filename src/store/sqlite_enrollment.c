@@ -3,84 +3,20 @@
 
 #include <string.h>
 
-#define HUBS_TEXT_CAP (LK_HUBS_PER_ENROLLMENT * (LK_HOST_NAME_MAX + 1u) + 1u)
-
-/* ---- Columns ----------------------------------------------------------------------------------
- */
-
-static enum lk_err
-hubs_join(const struct lk_enrollment *e, struct lk_buf *ret)
-{
-    enum lk_err err;
-
-    for (size_t i = 0; i < e->hubs_count; i++) {
-        if ((i > 0 && (err = lk_buf_puts(ret, " ")) != LK_OK) ||
-            (err = lk_buf_puts(ret, e->hubs[i])) != LK_OK) {
-            return err;
-        }
-    }
-    return LK_OK;
-}
-
-static void
-hubs_read(struct sq *q, int at, struct lk_enrollment *e)
-{
-    char text[HUBS_TEXT_CAP];
-    char *rest = NULL;
-
-    sq_text(q, at, text, sizeof(text));
-    for (char *name = strtok_r(text, " ", &rest); name != NULL; name = strtok_r(NULL, " ", &rest)) {
-        if (e->hubs_count == LK_HUBS_PER_ENROLLMENT ||
-            lk_strcpy(e->hubs[e->hubs_count], sizeof(e->hubs[0]), name) != LK_OK) {
-            sq_corrupt(q);
-            return;
-        }
-        e->hubs_count++;
-    }
-}
-
 #define ENROLLMENT_COLUMNS                                                                         \
-    "e.scope, e.id, e.device_id, e.enabled, e.allocation, e.update_hub, e.migrate, e.hubs, "       \
-    "e.eks, e.initial_twin, e.etag, e.created_ms, e.updated_ms, e.import_id, e.import_line"
+    SQ_FIELDS_READ ", e.device_id, e.eks, e.srk_pub, e.import_id, e.import_line"
 
 /* e is freshly initialised. */
 static enum lk_err
 enrollment_read(struct sq *q, struct lk_enrollment *e)
 {
-    sq_text(q, 0, e->scope, sizeof(e->scope));
-    sq_text(q, 1, e->id, sizeof(e->id));
-    sq_text(q, 2, e->device_id, sizeof(e->device_id));
-    e->enabled = sq_int(q, 3) != 0;
-    e->allocation = (enum lk_allocation)sq_int(q, 4);
-    e->reprovision_update_hub = sq_int(q, 5) != 0;
-    e->reprovision_migrate = sq_int(q, 6) != 0;
-    hubs_read(q, 7, e);
-    sq_eks_read(q, 8, e);
-    sq_buf(q, 9, &e->initial_twin);
-    sq_text(q, 10, e->etag, sizeof(e->etag));
-    e->created_ms = sq_int(q, 11);
-    e->updated_ms = sq_int(q, 12);
-    e->import_id = sq_int(q, 13);
-    e->import_line = sq_int(q, 14);
+    sq_fields_read(q, e);
+    sq_text(q, SQ_FIELDS_READ_COUNT, e->device_id, sizeof(e->device_id));
+    sq_eks_read(q, SQ_FIELDS_READ_COUNT + 1, e);
+    sq_buf(q, SQ_FIELDS_READ_COUNT + 2, &e->srk_pub);
+    e->import_id = sq_int(q, SQ_FIELDS_READ_COUNT + 3);
+    e->import_line = sq_int(q, SQ_FIELDS_READ_COUNT + 4);
     return q->err;
-}
-
-/* The columns that a replacement changes, as parameters 3 to 13. */
-static void
-enrollment_bind(struct sq *q, const struct lk_enrollment *e, const char *hubs,
-                const struct lk_buf *eks)
-{
-    sq_bind_text(q, 3, e->id);
-    sq_bind_text(q, 4, e->device_id);
-    sq_bind_int(q, 5, e->enabled);
-    sq_bind_int(q, 6, e->allocation);
-    sq_bind_int(q, 7, e->reprovision_update_hub);
-    sq_bind_int(q, 8, e->reprovision_migrate);
-    sq_bind_text(q, 9, hubs);
-    sq_bind_blob(q, 10, eks->data, eks->len);
-    sq_bind_blob(q, 11, e->initial_twin.data, e->initial_twin.len);
-    sq_bind_text(q, 12, e->etag);
-    sq_bind_int(q, 13, e->updated_ms);
 }
 
 /* ---- Enrollments ------------------------------------------------------------------------------
@@ -91,29 +27,27 @@ sq_enrollment_insert(struct lk_txn *tx, const struct store_key *key, const struc
                      struct lk_conflict *conflict)
 {
     static const char sql[] =
-        "INSERT INTO enrollment (scope, lower_id, id, device_id, enabled, allocation, update_hub,"
-        " migrate, hubs, eks, initial_twin, etag, updated_ms, created_ms, import_id, import_line)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
-    LK_AUTO_BUF struct lk_buf eks = {.max = SQ_EKS_PACKED_MAX}, hubs = {.max = HUBS_TEXT_CAP};
+        "INSERT INTO enrollment (" SQ_FIELDS ", device_id, eks, srk_pub, scope, lower_id,"
+        " created_ms, import_id, import_line)"
+        " VALUES (" SQ_FIELDS_VALUES ", ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)";
+    LK_AUTO_BUF struct lk_buf eks = {.max = SQ_EKS_PACKED_MAX}, hubs = LK_BUF_INIT;
     LK_AUTO(sq) struct sq *q = NULL;
-    const char *hubs_text;
     enum lk_err err;
 
     if ((err = sq_conflict_by_id(tx, e->scope, key, conflict)) != LK_OK ||
         (err = sq_conflict_by_ek(tx, e, 0, conflict)) != LK_OK ||
-        (err = sq_eks_pack(e, &eks)) != LK_OK || (err = hubs_join(e, &hubs)) != LK_OK ||
-        (err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        (err = sq_eks_pack(e, &eks)) != LK_OK || (err = sq_use(tx->conn, sql, &q)) != LK_OK ||
+        (err = sq_fields_bind(q, e, &hubs)) != LK_OK) {
         return err;
     }
-    if ((hubs_text = lk_buf_text(&hubs)) == NULL) {
-        return LK_ERR_NOMEM;
-    }
-    sq_bind_text(q, 1, e->scope);
-    sq_bind_text(q, 2, key->text);
-    enrollment_bind(q, e, hubs_text, &eks);
-    sq_bind_int(q, 14, e->created_ms);
-    sq_bind_int(q, 15, e->import_id);
-    sq_bind_int(q, 16, e->import_line);
+    sq_bind_text(q, 19, e->device_id);
+    sq_bind_blob(q, 20, eks.data, eks.len);
+    sq_bind_blob(q, 21, e->srk_pub.data, e->srk_pub.len);
+    sq_bind_text(q, 22, e->scope);
+    sq_bind_text(q, 23, key->text);
+    sq_bind_int(q, 24, e->created_ms);
+    sq_bind_int(q, 25, e->import_id);
+    sq_bind_int(q, 26, e->import_line);
     if ((err = sq_run(q)) != LK_OK) {
         return err;
     }
@@ -169,24 +103,20 @@ row_find(struct lk_txn *tx, const char *scope, const struct store_key *key, cons
 static enum lk_err
 row_update(struct lk_txn *tx, int64_t nr, const struct lk_enrollment *e)
 {
-    static const char sql[] =
-        "UPDATE enrollment SET id = ?3, device_id = ?4, enabled = ?5, allocation = ?6,"
-        " update_hub = ?7, migrate = ?8, hubs = ?9, eks = ?10, initial_twin = ?11, etag = ?12,"
-        " updated_ms = ?13 WHERE nr = ?1";
-    LK_AUTO_BUF struct lk_buf eks = {.max = SQ_EKS_PACKED_MAX}, hubs = {.max = HUBS_TEXT_CAP};
+    static const char sql[] = "UPDATE enrollment SET " SQ_FIELDS_SET ", device_id = ?19, eks = ?20,"
+                              " srk_pub = ?21, changed = 1 WHERE nr = ?22";
+    LK_AUTO_BUF struct lk_buf eks = {.max = SQ_EKS_PACKED_MAX}, hubs = LK_BUF_INIT;
     LK_AUTO(sq) struct sq *q = NULL;
-    const char *hubs_text;
     enum lk_err err;
 
-    if ((err = sq_eks_pack(e, &eks)) != LK_OK || (err = hubs_join(e, &hubs)) != LK_OK ||
-        (err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+    if ((err = sq_eks_pack(e, &eks)) != LK_OK || (err = sq_use(tx->conn, sql, &q)) != LK_OK ||
+        (err = sq_fields_bind(q, e, &hubs)) != LK_OK) {
         return err;
     }
-    if ((hubs_text = lk_buf_text(&hubs)) == NULL) {
-        return LK_ERR_NOMEM;
-    }
-    sq_bind_int(q, 1, nr);
-    enrollment_bind(q, e, hubs_text, &eks);
+    sq_bind_text(q, 19, e->device_id);
+    sq_bind_blob(q, 20, eks.data, eks.len);
+    sq_bind_blob(q, 21, e->srk_pub.data, e->srk_pub.len);
+    sq_bind_int(q, 22, nr);
     return sq_run(q);
 }
 

@@ -4,11 +4,15 @@
 /* ---- ID scopes --------------------------------------------------------------------------------
  */
 
+#define SCOPE_COLUMNS "id, service_host, allocation, created_ms"
+
 static enum lk_err
 scope_read(struct sq *q, struct lk_scope *s)
 {
     sq_text(q, 0, s->id, sizeof(s->id));
-    s->created_ms = sq_int(q, 1);
+    sq_text(q, 1, s->service_host, sizeof(s->service_host));
+    s->allocation = (enum lk_allocation)sq_int(q, 2);
+    s->created_ms = sq_int(q, 3);
     return q->err;
 }
 
@@ -28,9 +32,29 @@ sq_scope_insert(struct lk_txn *tx, const struct lk_scope *s)
 }
 
 enum lk_err
+sq_scope_update(struct lk_txn *tx, const struct lk_scope *s)
+{
+    static const char sql[] = "UPDATE scope SET service_host = ?2, allocation = ?3 WHERE id = ?1";
+    LK_AUTO(sq) struct sq *q = NULL;
+    int rows;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_text(q, 1, s->id);
+    sq_bind_text(q, 2, s->service_host);
+    sq_bind_int(q, 3, s->allocation);
+    if ((err = sq_change(q, &rows)) != LK_OK) {
+        return err;
+    }
+    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+}
+
+enum lk_err
 sq_scope_get(struct lk_txn *tx, const char *id, struct lk_scope *ret)
 {
-    static const char sql[] = "SELECT id, created_ms FROM scope WHERE id = ?1";
+    static const char sql[] = "SELECT " SCOPE_COLUMNS " FROM scope WHERE id = ?1";
     LK_AUTO(sq) struct sq *q = NULL;
     struct lk_scope s;
     enum lk_err err;
@@ -49,7 +73,7 @@ sq_scope_get(struct lk_txn *tx, const char *id, struct lk_scope *ret)
 enum lk_err
 sq_scope_each(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_scope *), void *ctx)
 {
-    static const char sql[] = "SELECT id, created_ms FROM scope ORDER BY id";
+    static const char sql[] = "SELECT " SCOPE_COLUMNS " FROM scope ORDER BY id";
     LK_AUTO(sq) struct sq *q = NULL;
     struct lk_scope s;
     enum lk_err err;
@@ -68,7 +92,7 @@ sq_scope_each(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_sco
 /* ---- Linked hubs ------------------------------------------------------------------------------
  */
 
-#define HUB_COLUMNS "name, kind, weight, allocatable, sealed_connection, created_ms"
+#define HUB_COLUMNS "name, kind, weight, allocatable, sealed_connection, created_ms, region"
 
 /* h is zeroed. */
 static enum lk_err
@@ -80,6 +104,7 @@ hub_read(struct sq *q, struct lk_hub *h)
     h->allocatable = sq_int(q, 3) != 0;
     sq_buf(q, 4, &h->sealed_connection);
     h->created_ms = sq_int(q, 5);
+    sq_text(q, 6, h->region, sizeof(h->region));
     return q->err;
 }
 
@@ -87,9 +112,9 @@ enum lk_err
 sq_hub_put(struct lk_txn *tx, const struct lk_hub *h)
 {
     static const char sql[] =
-        "INSERT INTO hub (" HUB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+        "INSERT INTO hub (" HUB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
         " ON CONFLICT (name) DO UPDATE"
-        " SET kind = ?2, weight = ?3, allocatable = ?4, sealed_connection = ?5";
+        " SET kind = ?2, weight = ?3, allocatable = ?4, sealed_connection = ?5, region = ?7";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 
@@ -102,6 +127,7 @@ sq_hub_put(struct lk_txn *tx, const struct lk_hub *h)
     sq_bind_int(q, 4, h->allocatable);
     sq_bind_blob(q, 5, h->sealed_connection.data, h->sealed_connection.len);
     sq_bind_int(q, 6, tx->now_ms);
+    sq_bind_text(q, 7, h->region);
     return sq_run(q);
 }
 

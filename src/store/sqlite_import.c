@@ -3,16 +3,12 @@
 
 #include <string.h>
 
-#define STATE_STAGING 0
-#define STATE_FINISHED 1
-#define STATE_DROPPING 2
-
 enum lk_err
 sq_import_begin(struct lk_txn *tx, const char *scope, const char *source, int64_t *ret)
 {
     static const char sql[] =
         "INSERT INTO import (scope, source, state, row_count, begun_ms, touched_ms)"
-        " VALUES (?1, substr(?2, 1, 256), 0, 0, ?3, ?3)";
+        " VALUES (?1, ?2, 0, 0, ?3, ?3)";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 
@@ -29,15 +25,10 @@ sq_import_begin(struct lk_txn *tx, const char *scope, const char *source, int64_
     return LK_OK;
 }
 
-struct import_row {
-    char scope[LK_ID_SCOPE_MAX + 1];
-    int64_t state, row_count;
-};
-
-static enum lk_err
-import_get(struct lk_txn *tx, int64_t import_id, struct import_row *ret)
+enum lk_err
+sq_import_get(struct lk_txn *tx, int64_t import_id, struct sq_import *ret)
 {
-    static const char sql[] = "SELECT scope, state, row_count FROM import WHERE id = ?1";
+    static const char sql[] = "SELECT scope, source, state, row_count FROM import WHERE id = ?1";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 
@@ -49,13 +40,14 @@ import_get(struct lk_txn *tx, int64_t import_id, struct import_row *ret)
         return err;
     }
     sq_text(q, 0, ret->scope, sizeof(ret->scope));
-    ret->state = sq_int(q, 1);
-    ret->row_count = sq_int(q, 2);
+    sq_text(q, 1, ret->source, sizeof(ret->source));
+    ret->state = (enum lk_import_state)sq_int(q, 2);
+    ret->row_count = sq_int(q, 3);
     return q->err;
 }
 
-static enum lk_err
-import_set(struct lk_txn *tx, int64_t import_id, int64_t state, int64_t row_count)
+enum lk_err
+sq_import_set(struct lk_txn *tx, int64_t import_id, enum lk_import_state state, int64_t row_count)
 {
     static const char sql[] =
         "UPDATE import SET state = ?2, row_count = ?3, touched_ms = ?4 WHERE id = ?1";
@@ -76,34 +68,34 @@ enum lk_err
 sq_import_stage(struct lk_txn *tx, const struct store_key *key, const struct lk_enrollment *e,
                 struct lk_conflict *conflict)
 {
-    struct import_row import;
+    struct sq_import import;
     enum lk_err err;
 
-    if ((err = import_get(tx, e->import_id, &import)) != LK_OK) {
+    if ((err = sq_import_get(tx, e->import_id, &import)) != LK_OK) {
         return err;
     }
-    if (import.state != STATE_STAGING || strcmp(import.scope, e->scope) != 0) {
+    if (import.state != LK_IMPORT_STAGING || strcmp(import.scope, e->scope) != 0) {
         return LK_ERR_NOT_FOUND;
     }
     if ((err = sq_enrollment_insert(tx, key, e, conflict)) != LK_OK) {
         return err;
     }
-    return import_set(tx, e->import_id, STATE_STAGING, import.row_count + 1);
+    return sq_import_set(tx, e->import_id, LK_IMPORT_STAGING, import.row_count + 1);
 }
 
 enum lk_err
 sq_import_finish(struct lk_txn *tx, int64_t import_id, int64_t *ret_rows)
 {
-    struct import_row import;
+    struct sq_import import;
     enum lk_err err;
 
-    if ((err = import_get(tx, import_id, &import)) != LK_OK) {
+    if ((err = sq_import_get(tx, import_id, &import)) != LK_OK) {
         return err;
     }
-    if (import.state != STATE_STAGING) {
+    if (import.state != LK_IMPORT_STAGING) {
         return LK_ERR_NOT_FOUND;
     }
-    if ((err = import_set(tx, import_id, STATE_FINISHED, import.row_count)) == LK_OK) {
+    if ((err = sq_import_set(tx, import_id, LK_IMPORT_FINISHED, import.row_count)) == LK_OK) {
         *ret_rows = import.row_count;
     }
     return err;
@@ -149,15 +141,15 @@ import_delete(struct lk_txn *tx, int64_t import_id)
 enum lk_err
 sq_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret_left)
 {
-    struct import_row import;
+    struct sq_import import;
     size_t dropped = 0;
-    enum lk_err err = import_get(tx, import_id, &import);
+    enum lk_err err = sq_import_get(tx, import_id, &import);
 
     if (err == LK_ERR_NOT_FOUND) {
         *ret_left = false;
         return LK_OK;
     }
-    if (err != LK_OK || import.state == STATE_FINISHED) {
+    if (err != LK_OK || import.state == LK_IMPORT_FINISHED) {
         return err != LK_OK ? err : LK_ERR_PRECONDITION;
     }
     while (dropped < limit && (err = drop_one(tx, import_id)) == LK_OK) {
@@ -169,8 +161,8 @@ sq_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret_lef
         }
         return err;
     }
-    if (err == LK_OK && (err = import_set(tx, import_id, STATE_DROPPING,
-                                          import.row_count - (int64_t)dropped)) == LK_OK) {
+    if (err == LK_OK && (err = sq_import_set(tx, import_id, LK_IMPORT_DROPPING,
+                                             import.row_count - (int64_t)dropped)) == LK_OK) {
         *ret_left = true;
     }
     return err;

@@ -6,7 +6,7 @@
 
 #include "store/store_int.h"
 
-#define SQ_STMTS_MAX 64u /* more than there are different statements */
+#define SQ_STMTS_MAX 96u /* more than there are different statements */
 
 struct store_db {
     char *path; /* owned; never a name that SQLite treats specially */
@@ -76,9 +76,37 @@ enum lk_err sq_schema_update(struct store_conn *c, const char *path, bool may_cr
 
 /* The rows, by file. */
 enum lk_err sq_scope_insert(struct lk_txn *tx, const struct lk_scope *s);
+enum lk_err sq_scope_update(struct lk_txn *tx, const struct lk_scope *s);
 enum lk_err sq_scope_get(struct lk_txn *tx, const char *id, struct lk_scope *ret);
 enum lk_err sq_scope_each(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_scope *),
                           void *ctx);
+
+/*
+ * sqlite_fields.c: the columns that enrollment and enrollment_group share. Reading: columns 0 on of
+ * a SELECT from either as e. Writing: parameters 1 to 18; a statement's own are from 19 on.
+ */
+#define SQ_FIELDS_READ                                                                             \
+    "e.scope, e.id, e.attestation, e.enabled, e.allocation, e.update_hub, e.migrate, "             \
+    "e.hubs, e.pin_srk, e.sealed_keys, e.cert_primary, e.cert_secondary, "                         \
+    "e.initial_twin, e.device_info, e.iot_edge, e.webhook_url, "                                   \
+    "e.webhook_api_version, e.etag, e.created_ms, e.updated_ms"
+#define SQ_FIELDS_READ_COUNT 20
+#define SQ_FIELDS                                                                                  \
+    "id, attestation, enabled, allocation, update_hub, migrate, hubs, pin_srk, "                   \
+    "sealed_keys, cert_primary, cert_secondary, initial_twin, device_info, iot_edge, "             \
+    "webhook_url, webhook_api_version, etag, updated_ms"
+#define SQ_FIELDS_VALUES                                                                           \
+    "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18"
+#define SQ_FIELDS_SET                                                                              \
+    "id = ?1, attestation = ?2, enabled = ?3, allocation = ?4, update_hub = ?5, "                  \
+    "migrate = ?6, hubs = ?7, pin_srk = ?8, sealed_keys = ?9, cert_primary = ?10, "                \
+    "cert_secondary = ?11, initial_twin = ?12, device_info = ?13, iot_edge = ?14, "                \
+    "webhook_url = ?15, webhook_api_version = ?16, etag = ?17, updated_ms = ?18"
+/* e is freshly initialised. */
+void sq_fields_read(struct sq *q, struct lk_enrollment *e);
+/* hubs is empty, and holds a text until the statement is released. */
+LK_MUST_CHECK enum lk_err sq_fields_bind(struct sq *q, const struct lk_enrollment *e,
+                                         struct lk_buf *hubs);
 
 /* sqlite_ek.c */
 #define SQ_EKS_PACKED_MAX (LK_EKS_MAX * (LK_EK_ID_LEN + 2u + LK_TPM_PUBLIC_MAX)) /* bytes */
@@ -117,11 +145,28 @@ enum lk_err sq_enrollment_count(struct lk_txn *tx, const char *scope, int64_t *r
 enum lk_err sq_enrollment_remove(struct lk_txn *tx, int64_t nr, const char *scope,
                                  const struct lk_buf *packed);
 
+/* sqlite_import.c: one import's row. */
+struct sq_import {
+    char scope[LK_ID_SCOPE_MAX + 1];
+    char source[sizeof(((struct lk_import *)NULL)->source)];
+    enum lk_import_state state;
+    int64_t row_count;
+};
+enum lk_err sq_import_get(struct lk_txn *tx, int64_t import_id, struct sq_import *ret);
+/* Also notes that something happened to it now. */
+enum lk_err sq_import_set(struct lk_txn *tx, int64_t import_id, enum lk_import_state state,
+                          int64_t row_count);
 enum lk_err sq_import_begin(struct lk_txn *tx, const char *scope, const char *source, int64_t *ret);
 enum lk_err sq_import_stage(struct lk_txn *tx, const struct store_key *key,
                             const struct lk_enrollment *e, struct lk_conflict *conflict);
 enum lk_err sq_import_finish(struct lk_txn *tx, int64_t import_id, int64_t *ret_rows);
 enum lk_err sq_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret_left);
+enum lk_err sq_import_undo(struct lk_txn *tx, int64_t import_id, bool force, int64_t *ret_rows,
+                           int64_t *ret_kept);
+enum lk_err sq_import_resume(struct lk_txn *tx, int64_t import_id, const char *source,
+                             int64_t *ret_last_line);
+enum lk_err sq_import_page(struct lk_txn *tx, const char *scope, int64_t before, size_t limit,
+                           enum lk_err (*each)(void *, const struct lk_import *), void *ctx);
 enum lk_err sq_import_abandoned(struct lk_txn *tx, int64_t older_than_ms, int64_t *ret_import_id);
 
 enum lk_err sq_registration_get(struct lk_txn *tx, const char *scope, const struct store_key *key,
@@ -132,6 +177,44 @@ enum lk_err sq_registration_page(struct lk_txn *tx, const char *scope,
                                  const struct store_key *after, size_t limit,
                                  enum lk_err (*each)(void *, const struct lk_registration *),
                                  void *ctx);
+
+enum lk_err
+sq_registration_page_of_group(struct lk_txn *tx, const char *scope, const struct store_key *group,
+                              const struct store_key *after, size_t limit,
+                              enum lk_err (*each)(void *, const struct lk_registration *),
+                              void *ctx);
+enum lk_err sq_registration_count_of_group(struct lk_txn *tx, const char *scope,
+                                           const struct store_key *group, int64_t limit,
+                                           int64_t *ret);
+enum lk_err sq_registration_by_ek(struct lk_txn *tx, const char *scope,
+                                  const uint8_t ek_id[LK_EK_ID_LEN],
+                                  char ret_id[LK_REGISTRATION_ID_MAX + 1]);
+
+enum lk_err sq_group_insert(struct lk_txn *tx, const struct store_key *key,
+                            const struct lk_enrollment *g);
+enum lk_err sq_group_update(struct lk_txn *tx, const struct store_key *key,
+                            const struct lk_enrollment *g);
+enum lk_err sq_group_delete(struct lk_txn *tx, const char *scope, const struct store_key *key);
+enum lk_err sq_group_get(struct lk_txn *tx, const char *scope, const struct store_key *key,
+                         struct lk_enrollment *ret);
+enum lk_err sq_group_page(struct lk_txn *tx, const char *scope, const struct store_key *after,
+                          size_t limit, enum lk_err (*each)(void *, const struct lk_enrollment *),
+                          void *ctx);
+enum lk_err sq_group_each(struct lk_txn *tx, const char *scope, enum lk_attestation attestation,
+                          enum lk_err (*each)(void *, const struct lk_enrollment *), void *ctx);
+enum lk_err sq_group_count(struct lk_txn *tx, const char *scope, int64_t *ret);
+
+enum lk_err sq_policy_put(struct lk_txn *tx, const struct lk_policy *p);
+enum lk_err sq_policy_get(struct lk_txn *tx, const char *scope, const char *name,
+                          struct lk_policy *ret);
+enum lk_err sq_policy_delete(struct lk_txn *tx, const char *scope, const char *name);
+enum lk_err sq_policy_each(struct lk_txn *tx, const char *scope,
+                           enum lk_err (*each)(void *, const struct lk_policy *), void *ctx);
+enum lk_err sq_trust_put(struct lk_txn *tx, const struct lk_trust *t);
+enum lk_err sq_trust_delete(struct lk_txn *tx, const uint8_t id[32]);
+enum lk_err sq_trust_each(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_trust *),
+                          void *ctx);
+enum lk_err sq_trust_version(struct lk_txn *tx, int64_t *ret);
 
 enum lk_err sq_hub_put(struct lk_txn *tx, const struct lk_hub *h);
 enum lk_err sq_hub_get(struct lk_txn *tx, const char *name, struct lk_hub *ret);

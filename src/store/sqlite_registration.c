@@ -1,10 +1,12 @@
 /* Registrations. Unsigned 64-bit numbers are kept in SQLite's signed ones, bit for bit. */
 #include "store/sqlite_int.h"
 
+#include <string.h>
+
 #define REGISTRATION_COLUMNS                                                                       \
     "scope, id, generation, status, substatus, operation_id, hub, device_id, ek_id, srk_pub, "     \
     "srk_name, auth_key, token_hash, nonce_key_id, nonce_epoch, nonce_generation, attested_ms, "   \
-    "created_ms, updated_ms, error_code, error_message, etag, payload"
+    "created_ms, updated_ms, error_code, error_message, etag, payload, attestation, group_id"
 
 /* r is zeroed. */
 static enum lk_err
@@ -33,6 +35,8 @@ registration_read(struct sq *q, struct lk_registration *r)
     sq_text(q, 20, r->error_message, sizeof(r->error_message));
     sq_text(q, 21, r->etag, sizeof(r->etag));
     sq_buf(q, 22, &r->payload);
+    r->attestation = (enum lk_attestation)sq_int(q, 23);
+    sq_text(q, 24, r->group, sizeof(r->group));
     return q->err;
 }
 
@@ -63,7 +67,7 @@ sq_registration_get(struct lk_txn *tx, const char *scope, const struct store_key
     return LK_OK;
 }
 
-/* Parameters 1 to 25, for both statements below. */
+/* Parameters 1 to 27, for both statements below. */
 static void
 registration_bind(struct sq *q, const struct store_key *key, const struct lk_registration *r,
                   uint64_t expected_generation)
@@ -93,6 +97,8 @@ registration_bind(struct sq *q, const struct store_key *key, const struct lk_reg
     sq_bind_text(q, 23, r->error_message);
     sq_bind_text(q, 24, r->etag);
     sq_bind_blob(q, 25, r->payload.data, r->payload.len);
+    sq_bind_int(q, 26, r->attestation);
+    sq_bind_text(q, 27, r->group);
 }
 
 #define REGISTRATION_SET                                                                           \
@@ -100,7 +106,8 @@ registration_bind(struct sq *q, const struct store_key *key, const struct lk_reg
     " device_id = ?10, ek_id = ?11, srk_pub = ?12, srk_name = ?13, auth_key = ?14,"                \
     " token_hash = ?15, nonce_key_id = ?16, nonce_epoch = ?17, nonce_generation = ?18,"            \
     " attested_ms = ?19, created_ms = ?20, updated_ms = ?21, error_code = ?22,"                    \
-    " error_message = ?23, etag = ?24, payload = ?25"
+    " error_message = ?23, etag = ?24, payload = ?25, attestation = ?26,"                          \
+    " group_id = ?27"
 
 enum lk_err
 sq_registration_put(struct lk_txn *tx, const struct store_key *key, const struct lk_registration *r,
@@ -112,9 +119,9 @@ sq_registration_put(struct lk_txn *tx, const struct store_key *key, const struct
         "INSERT INTO registration (scope, lower_id, id, generation, status, substatus,"
         " operation_id, hub, device_id, ek_id, srk_pub, srk_name, auth_key, token_hash,"
         " nonce_key_id, nonce_epoch, nonce_generation, attested_ms, created_ms, updated_ms,"
-        " error_code, error_message, etag, payload)"
+        " error_code, error_message, etag, payload, attestation, group_id)"
         " VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-        " ?19, ?20, ?21, ?22, ?23, ?24, ?25)"
+        " ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)"
         " ON CONFLICT (scope, lower_id) DO UPDATE" REGISTRATION_SET " WHERE generation = ?3";
     LK_AUTO(sq) struct sq *q = NULL;
     int rows;
@@ -128,6 +135,28 @@ sq_registration_put(struct lk_txn *tx, const struct store_key *key, const struct
         return err;
     }
     return rows == 1 ? LK_OK : LK_ERR_PRECONDITION;
+}
+
+/* Hand over each row of q. */
+static enum lk_err
+registrations_visit(struct sq *q, enum lk_err (*each)(void *, const struct lk_registration *),
+                    void *ctx)
+{
+    enum lk_err err;
+
+    while ((err = sq_step(q)) == LK_OK) {
+        struct lk_registration r = {0};
+
+        err = registration_read(q, &r);
+        if (err == LK_OK) {
+            err = each(ctx, &r);
+        }
+        lk_registration_fini(&r);
+        if (err != LK_OK) {
+            return err;
+        }
+    }
+    return err == LK_ERR_NOT_FOUND ? LK_OK : err;
 }
 
 enum lk_err
@@ -147,17 +176,80 @@ sq_registration_page(struct lk_txn *tx, const char *scope, const struct store_ke
     sq_bind_text(q, 1, scope);
     sq_bind_text(q, 2, after->text);
     sq_bind_int(q, 3, (int64_t)limit);
-    while ((err = sq_step(q)) == LK_OK) {
-        struct lk_registration r = {0};
+    return registrations_visit(q, each, ctx);
+}
 
-        err = registration_read(q, &r);
-        if (err == LK_OK) {
-            err = each(ctx, &r);
-        }
-        lk_registration_fini(&r);
-        if (err != LK_OK) {
-            return err;
-        }
+/* ---- By group and by EK: each term of the partial index is repeated, or it is not used. --------
+ */
+
+#define OF_GROUP                                                                                   \
+    " FROM registration WHERE scope = ?1 AND group_id = ?2 AND group_id <> ''"                     \
+    " AND status <> 0"
+
+enum lk_err
+sq_registration_page_of_group(struct lk_txn *tx, const char *scope, const struct store_key *group,
+                              const struct store_key *after, size_t limit,
+                              enum lk_err (*each)(void *, const struct lk_registration *),
+                              void *ctx)
+{
+    static const char sql[] =
+        "SELECT " REGISTRATION_COLUMNS OF_GROUP " AND lower_id > ?3 ORDER BY lower_id LIMIT ?4";
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
     }
-    return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+    sq_bind_text(q, 1, scope);
+    sq_bind_text(q, 2, group->text);
+    sq_bind_text(q, 3, after->text);
+    sq_bind_int(q, 4, (int64_t)limit);
+    return registrations_visit(q, each, ctx);
+}
+
+enum lk_err
+sq_registration_count_of_group(struct lk_txn *tx, const char *scope, const struct store_key *group,
+                               int64_t limit, int64_t *ret)
+{
+    static const char sql[] = "SELECT count(*) FROM (SELECT 1" OF_GROUP " LIMIT ?3)";
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_text(q, 1, scope);
+    sq_bind_text(q, 2, group->text);
+    sq_bind_int(q, 3, limit);
+    if ((err = sq_step(q)) == LK_OK) {
+        *ret = sq_int(q, 0);
+    }
+    return err;
+}
+
+enum lk_err
+sq_registration_by_ek(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN],
+                      char ret_id[LK_REGISTRATION_ID_MAX + 1])
+{
+    static const char sql[] =
+        "SELECT id FROM registration WHERE scope = ?1 AND ek_id = ?2 AND"
+        " ek_id <> x'0000000000000000000000000000000000000000000000000000000000000000'"
+        " ORDER BY attested_ms DESC LIMIT 1";
+    char id[LK_REGISTRATION_ID_MAX + 1];
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_text(q, 1, scope);
+    sq_bind_blob(q, 2, ek_id, LK_EK_ID_LEN);
+    if ((err = sq_step(q)) != LK_OK) {
+        return err;
+    }
+    sq_text(q, 0, id, sizeof(id));
+    if (q->err == LK_OK) {
+        memcpy(ret_id, id, sizeof(id));
+    }
+    return q->err;
 }

@@ -194,6 +194,9 @@ void lk_enrollment_init(struct lk_enrollment *e); /* the defaults */
 void lk_enrollment_fini(struct lk_enrollment *e);
 
 /*
+ * LK_ERR_LIMIT, here and for groups: a certificate is over LK_CERT_DER_MAX. LK_ERR_ARG also: an
+ * enrollment with LK_ATTESTATION_EK_CERT, a group with LK_ATTESTATION_TPM.
+ *
  * Create e (etag, created, updated and import fields are set by the store). LK_ERR_NOT_FOUND when
  * there is no such scope; LK_ERR_EXISTS when the id or one of its EKs is enrolled in this scope
  * already, or an EK is named twice; then *ret_conflict (may be NULL) names the enrollment in the
@@ -267,6 +270,7 @@ LK_MUST_CHECK enum lk_err lk_txn_import_undo(struct lk_txn *tx, int64_t import_i
 /*
  * Take up an unfinished import of the same source again: *ret_last_line is the last line that was
  * staged, 0 for none. LK_ERR_NOT_FOUND; LK_ERR_PRECONDITION when the source is another.
+ * Of a source, 255 bytes are kept and compared.
  */
 LK_MUST_CHECK enum lk_err lk_txn_import_resume(struct lk_txn *tx, int64_t import_id,
                                                const char *source, int64_t *ret_last_line);
@@ -279,7 +283,10 @@ struct lk_import {
     enum lk_import_state state;
     int64_t rows_count, begun_ms, touched_ms;
 };
-/* Newest first, at most limit calls of each, before the import `before` (0: from the newest). */
+/*
+ * Newest first, at most limit calls of each, before the import `before` (0: from the newest). One
+ * that was dropped whole is not there any more.
+ */
 LK_MUST_CHECK enum lk_err
 lk_txn_import_page(struct lk_txn *tx, const char *scope, int64_t before, size_t limit,
                    enum lk_err (*each)(void *ctx, const struct lk_import *), void *ctx);
@@ -407,11 +414,14 @@ struct lk_policy {
     int64_t created_ms, updated_ms; /* set by the store */
 };
 void lk_policy_fini(struct lk_policy *p);
+/* Insert or replace. LK_ERR_NOT_FOUND: the scope; LK_ERR_ARG: no right, or one that there is not.
+ */
 LK_MUST_CHECK enum lk_err lk_txn_policy_put(struct lk_txn *tx, const struct lk_policy *p);
 LK_MUST_CHECK enum lk_err lk_txn_policy_get(struct lk_txn *tx, const char *scope, const char *name,
                                             struct lk_policy *ret);
 LK_MUST_CHECK enum lk_err lk_txn_policy_delete(struct lk_txn *tx, const char *scope,
                                                const char *name);
+/* In order of the name. */
 LK_MUST_CHECK enum lk_err
 lk_txn_policy_each(struct lk_txn *tx, const char *scope,
                    enum lk_err (*each)(void *ctx, const struct lk_policy *), void *ctx);
@@ -435,6 +445,7 @@ struct lk_trust {
     int64_t created_ms; /* set by the store */
 };
 void lk_trust_fini(struct lk_trust *t);
+/* Insert or replace. LK_ERR_ARG: id is not der's hash, or der is empty; LK_ERR_LIMIT: its size. */
 LK_MUST_CHECK enum lk_err lk_txn_trust_put(struct lk_txn *tx, const struct lk_trust *t);
 LK_MUST_CHECK enum lk_err lk_txn_trust_delete(struct lk_txn *tx, const uint8_t id[32]);
 LK_MUST_CHECK enum lk_err lk_txn_trust_each(struct lk_txn *tx,

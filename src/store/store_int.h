@@ -64,6 +64,7 @@ struct store_ops {
     bool (*maintain)(struct store_conn *c, bool idle);
 
     enum lk_err (*scope_insert)(struct lk_txn *tx, const struct lk_scope *s);
+    enum lk_err (*scope_update)(struct lk_txn *tx, const struct lk_scope *s);
     enum lk_err (*scope_get)(struct lk_txn *tx, const char *id, struct lk_scope *ret);
     enum lk_err (*scope_each)(struct lk_txn *tx,
                               enum lk_err (*each)(void *, const struct lk_scope *), void *ctx);
@@ -96,6 +97,12 @@ struct store_ops {
                                 const struct lk_enrollment *e, struct lk_conflict *conflict);
     enum lk_err (*import_finish)(struct lk_txn *tx, int64_t import_id, int64_t *ret_rows);
     enum lk_err (*import_drop)(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret_left);
+    enum lk_err (*import_undo)(struct lk_txn *tx, int64_t import_id, bool force, int64_t *ret_rows,
+                               int64_t *ret_kept);
+    enum lk_err (*import_resume)(struct lk_txn *tx, int64_t import_id, const char *source,
+                                 int64_t *ret_last_line);
+    enum lk_err (*import_page)(struct lk_txn *tx, const char *scope, int64_t before, size_t limit,
+                               enum lk_err (*each)(void *, const struct lk_import *), void *ctx);
     enum lk_err (*import_abandoned)(struct lk_txn *tx, int64_t older_than_ms,
                                     int64_t *ret_import_id);
 
@@ -107,6 +114,45 @@ struct store_ops {
                                      const struct store_key *after, size_t limit,
                                      enum lk_err (*each)(void *, const struct lk_registration *),
                                      void *ctx);
+
+    enum lk_err (*registration_page_of_group)(
+        struct lk_txn *tx, const char *scope, const struct store_key *group,
+        const struct store_key *after, size_t limit,
+        enum lk_err (*each)(void *, const struct lk_registration *), void *ctx);
+    enum lk_err (*registration_count_of_group)(struct lk_txn *tx, const char *scope,
+                                               const struct store_key *group, int64_t limit,
+                                               int64_t *ret);
+    enum lk_err (*registration_by_ek)(struct lk_txn *tx, const char *scope,
+                                      const uint8_t ek_id[LK_EK_ID_LEN],
+                                      char ret_id[LK_REGISTRATION_ID_MAX + 1]);
+
+    enum lk_err (*group_insert)(struct lk_txn *tx, const struct store_key *key,
+                                const struct lk_enrollment *g);
+    enum lk_err (*group_update)(struct lk_txn *tx, const struct store_key *key,
+                                const struct lk_enrollment *g);
+    enum lk_err (*group_delete)(struct lk_txn *tx, const char *scope, const struct store_key *key);
+    enum lk_err (*group_get)(struct lk_txn *tx, const char *scope, const struct store_key *key,
+                             struct lk_enrollment *ret);
+    enum lk_err (*group_page)(struct lk_txn *tx, const char *scope, const struct store_key *after,
+                              size_t limit,
+                              enum lk_err (*each)(void *, const struct lk_enrollment *), void *ctx);
+    enum lk_err (*group_each)(struct lk_txn *tx, const char *scope, enum lk_attestation attestation,
+                              enum lk_err (*each)(void *, const struct lk_enrollment *), void *ctx);
+    enum lk_err (*group_count)(struct lk_txn *tx, const char *scope, int64_t *ret);
+
+    enum lk_err (*policy_put)(struct lk_txn *tx, const struct lk_policy *p);
+    enum lk_err (*policy_get)(struct lk_txn *tx, const char *scope, const char *name,
+                              struct lk_policy *ret);
+    enum lk_err (*policy_delete)(struct lk_txn *tx, const char *scope, const char *name);
+    enum lk_err (*policy_each)(struct lk_txn *tx, const char *scope,
+                               enum lk_err (*each)(void *, const struct lk_policy *), void *ctx);
+
+    /* These two count up the version when they changed something. */
+    enum lk_err (*trust_put)(struct lk_txn *tx, const struct lk_trust *t);
+    enum lk_err (*trust_delete)(struct lk_txn *tx, const uint8_t id[32]);
+    enum lk_err (*trust_each)(struct lk_txn *tx,
+                              enum lk_err (*each)(void *, const struct lk_trust *), void *ctx);
+    enum lk_err (*trust_version)(struct lk_txn *tx, int64_t *ret);
 
     enum lk_err (*hub_put)(struct lk_txn *tx, const struct lk_hub *h);
     enum lk_err (*hub_get)(struct lk_txn *tx, const char *name, struct lk_hub *ret);
@@ -161,6 +207,22 @@ struct lk_session {
     struct lk_job *done_head, **done_tail;
     char error[LK_STORE_ERROR_CAP]; /* the latest failure's words, for lk_store_error_text() */
 };
+
+/* txn.c */
+
+/* LK_ERR_ARG for what cannot be the id of anything. */
+enum lk_err store_key_of(const char *id, struct store_key *ret);
+/* The same for a reader, who asks for what does not exist. */
+enum lk_err store_key_find(const char *id, struct store_key *ret);
+/* Where a page starts. */
+enum lk_err store_key_after(const char *after, struct store_key *ret);
+enum lk_err store_etag_make(char ret[LK_ETAG_CAP]);
+bool store_etag_matches(const char *wanted, const char *have);
+/* The limits of what enrollments and groups share. */
+enum lk_err store_fields_check(const struct lk_enrollment *e);
+
+/* audit.c: copy at most cap - 1 bytes of text, and no part of a UTF-8 sequence; buf is returned. */
+const char *store_text_cut(const char *text, char *buf, size_t cap);
 
 /* writer.c */
 enum lk_err writer_start(struct lk_store *st);

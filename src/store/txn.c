@@ -18,9 +18,8 @@ lk_txn_now_ms(const struct lk_txn *tx)
     return tx->now_ms;
 }
 
-/* LK_ERR_ARG for what cannot be the id of anything. */
-static enum lk_err
-key_of(const char *id, struct store_key *ret)
+enum lk_err
+store_key_of(const char *id, struct store_key *ret)
 {
     if (lk_strcpy(ret->text, sizeof(ret->text), id) != LK_OK || id[0] == '\0') {
         return LK_ERR_ARG;
@@ -29,27 +28,25 @@ key_of(const char *id, struct store_key *ret)
     return LK_OK;
 }
 
-/* The same for a reader, who asks for what does not exist. */
-static enum lk_err
-key_find(const char *id, struct store_key *ret)
+enum lk_err
+store_key_find(const char *id, struct store_key *ret)
 {
-    return key_of(id, ret) == LK_OK ? LK_OK : LK_ERR_NOT_FOUND;
+    return store_key_of(id, ret) == LK_OK ? LK_OK : LK_ERR_NOT_FOUND;
 }
 
-/* Where a page starts: after "" is the start, and nothing comes after what is too long for a key.
- */
-static enum lk_err
-key_after(const char *after, struct store_key *ret)
+/* After "" is the start, and nothing comes after what is too long for a key. */
+enum lk_err
+store_key_after(const char *after, struct store_key *ret)
 {
     if (after[0] == '\0') {
         ret->text[0] = '\0';
         return LK_OK;
     }
-    return key_of(after, ret);
+    return store_key_of(after, ret);
 }
 
-static enum lk_err
-etag_make(char ret[LK_ETAG_CAP])
+enum lk_err
+store_etag_make(char ret[LK_ETAG_CAP])
 {
     static const char digits[] = "0123456789abcdef";
     uint8_t raw[(LK_ETAG_CAP - 1) / 2];
@@ -66,8 +63,8 @@ etag_make(char ret[LK_ETAG_CAP])
     return LK_OK;
 }
 
-static bool
-etag_matches(const char *wanted, const char *have)
+bool
+store_etag_matches(const char *wanted, const char *have)
 {
     return wanted == NULL || strcmp(wanted, "*") == 0 || strcmp(wanted, have) == 0;
 }
@@ -84,6 +81,19 @@ lk_txn_scope_add(struct lk_txn *tx, const char *id)
         return LK_ERR_ARG;
     }
     return ops_of(tx)->scope_insert(tx, &s);
+}
+
+enum lk_err
+lk_txn_scope_set(struct lk_txn *tx, const struct lk_scope *scope)
+{
+    struct lk_scope s = *scope;
+
+    if (!tx->writable || s.id[0] == '\0' || s.allocation < LK_ALLOC_DEFAULT ||
+        s.allocation >= LK_ALLOC_CUSTOM) {
+        return LK_ERR_ARG;
+    }
+    lk_ascii_lower(s.service_host);
+    return ops_of(tx)->scope_update(tx, &s);
 }
 
 enum lk_err
@@ -123,6 +133,16 @@ lk_enrollment_fini(struct lk_enrollment *e)
     lk_buf_fini(&e->device_info);
 }
 
+enum lk_err
+store_fields_check(const struct lk_enrollment *e)
+{
+    if (e->scope[0] == '\0' || e->hubs_count > LK_HUBS_PER_ENROLLMENT) {
+        return LK_ERR_ARG;
+    }
+    return e->certs[0].len > LK_CERT_DER_MAX || e->certs[1].len > LK_CERT_DER_MAX ? LK_ERR_LIMIT
+                                                                                  : LK_OK;
+}
+
 /* Two EKs of one enrollment that are the same key are in each other's way. */
 static bool
 ek_repeated(const struct lk_enrollment *e)
@@ -141,10 +161,15 @@ static enum lk_err
 enrollment_check(const struct lk_txn *tx, struct lk_enrollment *e, struct store_key *key,
                  struct lk_conflict *conflict)
 {
+    enum lk_err err;
+
     memset(conflict, 0, sizeof(*conflict));
-    if (!tx->writable || e->scope[0] == '\0' || e->eks_count > LK_EKS_MAX ||
-        e->hubs_count > LK_HUBS_PER_ENROLLMENT || key_of(e->id, key) != LK_OK) {
+    if (!tx->writable || e->eks_count > LK_EKS_MAX || e->attestation == LK_ATTESTATION_EK_CERT ||
+        store_key_of(e->id, key) != LK_OK) {
         return LK_ERR_ARG;
+    }
+    if ((err = store_fields_check(e)) != LK_OK) {
+        return err;
     }
     for (size_t i = 0; i < e->eks_count; i++) {
         if (e->eks[i].pub_len > sizeof(e->eks[i].pub)) {
@@ -159,7 +184,7 @@ enrollment_check(const struct lk_txn *tx, struct lk_enrollment *e, struct store_
         return LK_ERR_EXISTS;
     }
     e->updated_ms = tx->now_ms;
-    return etag_make(e->etag);
+    return store_etag_make(e->etag);
 }
 
 enum lk_err
@@ -209,7 +234,7 @@ lk_txn_enrollment_delete(struct lk_txn *tx, const char *scope, const char *id, c
     if (!tx->writable) {
         return LK_ERR_ARG;
     }
-    if ((err = key_find(id, &key)) != LK_OK) {
+    if ((err = store_key_find(id, &key)) != LK_OK) {
         return err;
     }
     return ops_of(tx)->enrollment_delete(tx, scope, &key, etag);
@@ -220,7 +245,7 @@ lk_txn_enrollment_get(struct lk_txn *tx, const char *scope, const char *id,
                       struct lk_enrollment *ret)
 {
     struct store_key key;
-    enum lk_err err = key_find(id, &key);
+    enum lk_err err = store_key_find(id, &key);
 
     return err != LK_OK ? err : ops_of(tx)->enrollment_get(tx, scope, &key, ret);
 }
@@ -237,7 +262,7 @@ lk_txn_enrollment_page(struct lk_txn *tx, const char *scope, const char *after, 
                        enum lk_err (*each)(void *, const struct lk_enrollment *), void *ctx)
 {
     struct store_key key;
-    enum lk_err err = key_after(after, &key);
+    enum lk_err err = store_key_after(after, &key);
 
     return err != LK_OK ? err : ops_of(tx)->enrollment_page(tx, scope, &key, limit, each, ctx);
 }
@@ -255,7 +280,11 @@ enum lk_err
 lk_txn_import_begin(struct lk_txn *tx, const char *scope, const char *source,
                     int64_t *ret_import_id)
 {
-    return tx->writable ? ops_of(tx)->import_begin(tx, scope, source, ret_import_id) : LK_ERR_ARG;
+    char kept[sizeof(((struct lk_import *)NULL)->source)];
+
+    return tx->writable ? ops_of(tx)->import_begin(
+                              tx, scope, store_text_cut(source, kept, sizeof(kept)), ret_import_id)
+                        : LK_ERR_ARG;
 }
 
 enum lk_err
@@ -289,6 +318,33 @@ lk_txn_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret
 }
 
 enum lk_err
+lk_txn_import_undo(struct lk_txn *tx, int64_t import_id, bool force, int64_t *ret_rows,
+                   int64_t *ret_kept)
+{
+    return tx->writable ? ops_of(tx)->import_undo(tx, import_id, force, ret_rows, ret_kept)
+                        : LK_ERR_ARG;
+}
+
+enum lk_err
+lk_txn_import_resume(struct lk_txn *tx, int64_t import_id, const char *source,
+                     int64_t *ret_last_line)
+{
+    char kept[sizeof(((struct lk_import *)NULL)->source)];
+
+    return tx->writable ? ops_of(tx)->import_resume(tx, import_id,
+                                                    store_text_cut(source, kept, sizeof(kept)),
+                                                    ret_last_line)
+                        : LK_ERR_ARG;
+}
+
+enum lk_err
+lk_txn_import_page(struct lk_txn *tx, const char *scope, int64_t before, size_t limit,
+                   enum lk_err (*each)(void *, const struct lk_import *), void *ctx)
+{
+    return ops_of(tx)->import_page(tx, scope, before, limit, each, ctx);
+}
+
+enum lk_err
 lk_txn_import_abandoned(struct lk_txn *tx, int64_t older_than_ms, int64_t *ret_import_id)
 {
     return ops_of(tx)->import_abandoned(tx, older_than_ms, ret_import_id);
@@ -317,7 +373,7 @@ lk_txn_registration_get(struct lk_txn *tx, const char *scope, const char *id,
                         struct lk_registration *ret)
 {
     struct store_key key;
-    enum lk_err err = key_find(id, &key);
+    enum lk_err err = store_key_find(id, &key);
 
     return err != LK_OK ? err : ops_of(tx)->registration_get(tx, scope, &key, ret);
 }
@@ -330,10 +386,10 @@ lk_txn_registration_put(struct lk_txn *tx, struct lk_registration *r, uint64_t e
 
     if (!tx->writable || r->scope[0] == '\0' || r->generation < expected_generation ||
         r->srk_pub_len > sizeof(r->srk_pub) || r->srk_name_len > sizeof(r->srk_name) ||
-        r->auth_key_len > sizeof(r->auth_key) || key_of(r->id, &key) != LK_OK) {
+        r->auth_key_len > sizeof(r->auth_key) || store_key_of(r->id, &key) != LK_OK) {
         return LK_ERR_ARG;
     }
-    if ((err = etag_make(r->etag)) != LK_OK) {
+    if ((err = store_etag_make(r->etag)) != LK_OK) {
         return err;
     }
     r->updated_ms = tx->now_ms;
@@ -372,7 +428,7 @@ lk_txn_registration_delete(struct lk_txn *tx, const char *scope, const char *id,
     if (r->status == LK_REG_NONE) {
         return LK_ERR_NOT_FOUND;
     }
-    if (!etag_matches(etag, r->etag)) {
+    if (!store_etag_matches(etag, r->etag)) {
         return LK_ERR_PRECONDITION;
     }
     registration_forget(r);
@@ -384,9 +440,50 @@ lk_txn_registration_page(struct lk_txn *tx, const char *scope, const char *after
                          enum lk_err (*each)(void *, const struct lk_registration *), void *ctx)
 {
     struct store_key key;
-    enum lk_err err = key_after(after, &key);
+    enum lk_err err = store_key_after(after, &key);
 
     return err != LK_OK ? err : ops_of(tx)->registration_page(tx, scope, &key, limit, each, ctx);
+}
+
+enum lk_err
+lk_txn_registration_page_of_group(struct lk_txn *tx, const char *scope, const char *group,
+                                  const char *after, size_t limit,
+                                  enum lk_err (*each)(void *, const struct lk_registration *),
+                                  void *ctx)
+{
+    struct store_key start, key;
+    enum lk_err err = store_key_after(after, &start);
+
+    if (err != LK_OK) {
+        return err;
+    }
+    if (store_key_find(group, &key) != LK_OK) {
+        return LK_OK;
+    }
+    return ops_of(tx)->registration_page_of_group(tx, scope, &key, &start, limit, each, ctx);
+}
+
+enum lk_err
+lk_txn_registration_count_of_group(struct lk_txn *tx, const char *scope, const char *group,
+                                   int64_t limit, int64_t *ret)
+{
+    struct store_key key;
+
+    if (limit < 0) {
+        return LK_ERR_ARG;
+    }
+    if (store_key_find(group, &key) != LK_OK) {
+        *ret = 0;
+        return LK_OK;
+    }
+    return ops_of(tx)->registration_count_of_group(tx, scope, &key, limit, ret);
+}
+
+enum lk_err
+lk_txn_registration_by_ek(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN],
+                          char ret_id[LK_REGISTRATION_ID_MAX + 1])
+{
+    return ops_of(tx)->registration_by_ek(tx, scope, ek_id, ret_id);
 }
 
 /* ---- Hubs -------------------------------------------------------------------------------------
@@ -454,10 +551,10 @@ lk_txn_identity_put(struct lk_txn *tx, struct lk_identity *id, const char *etag)
     if (exists && etag != NULL && etag[0] == '\0') {
         return LK_ERR_EXISTS;
     }
-    if (exists && !etag_matches(etag, old.etag)) {
+    if (exists && !store_etag_matches(etag, old.etag)) {
         return LK_ERR_PRECONDITION;
     }
-    if ((err = etag_make(id->etag)) != LK_OK) {
+    if ((err = store_etag_make(id->etag)) != LK_OK) {
         return err;
     }
     id->created_ms = exists ? old.created_ms : tx->now_ms;
@@ -477,7 +574,7 @@ lk_txn_identity_delete(struct lk_txn *tx, const char *hub, const char *device_id
     if ((err = ops_of(tx)->identity_get(tx, hub, device_id, &old)) != LK_OK) {
         return err;
     }
-    if (!etag_matches(etag, old.etag)) {
+    if (!store_etag_matches(etag, old.etag)) {
         return LK_ERR_PRECONDITION;
     }
     return ops_of(tx)->identity_delete(tx, hub, device_id);

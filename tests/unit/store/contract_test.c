@@ -89,6 +89,7 @@ enrollment_roundtrip(void **state)
         e.eks[i].pub_len = LK_TPM_PUBLIC_MAX - i;
     }
     assert_int_equal(lk_buf_puts(&e.initial_twin, "{\"tags\":{}}"), LK_OK);
+    enrollment_fill(&e);
     assert_int_equal(do_create(f, &e, NULL), LK_OK);
     assert_int_equal(strlen(e.etag), LK_ETAG_CAP - 1);
     memset(e.id, 'x', LK_REGISTRATION_ID_MAX);
@@ -110,6 +111,7 @@ enrollment_roundtrip(void **state)
         assert_memory_equal(got.eks[i].pub, e.eks[i].pub, e.eks[i].pub_len);
     }
     assert_string_equal(lk_buf_text(&got.initial_twin), "{\"tags\":{}}");
+    enrollment_filled(&e, &got);
     assert_string_equal(got.etag, e.etag);
     assert_int_equal(got.created_ms, f->now_ms);
     assert_int_equal(got.updated_ms, f->now_ms);
@@ -132,6 +134,12 @@ enrollment_defaults(void **state)
     assert_int_equal(do_get(f, "A", &got), LK_OK);
     assert_true(got.enabled && got.reprovision_migrate && got.reprovision_update_hub);
     assert_int_equal(got.hubs_count + got.eks_count + got.initial_twin.len, 0);
+    assert_int_equal(got.attestation, LK_ATTESTATION_TPM);
+    assert_int_equal(got.srk_pub.len + got.sealed_keys.len + got.certs[0].len + got.certs[1].len +
+                         got.rules.len + got.device_info.len,
+                     0);
+    assert_false(got.pin_srk || got.iot_edge);
+    assert_string_equal(got.webhook_url, "");
     assert_string_equal(got.device_id, "");
     assert_int_equal(do_get(f, "b", &got), LK_ERR_NOT_FOUND);
     assert_string_equal(got.id, "a");
@@ -159,6 +167,13 @@ enrollment_misuse(void **state)
     enrollment_make(&e, "a", 1);
     e.hubs_count = LK_HUBS_PER_ENROLLMENT + 1;
     assert_int_equal(do_create(f, &e, NULL), LK_ERR_ARG);
+    enrollment_make(&e, "a", 1);
+    e.attestation = LK_ATTESTATION_EK_CERT;
+    assert_int_equal(do_create(f, &e, NULL), LK_ERR_ARG);
+    enrollment_make(&e, "a", 1);
+    assert_non_null(lk_buf_extend(&e.certs[1], LK_CERT_DER_MAX + 1));
+    assert_int_equal(do_create(f, &e, NULL), LK_ERR_LIMIT);
+    lk_enrollment_fini(&e);
     enrollment_make(&e, "a", 1);
     (void)snprintf(e.scope, sizeof(e.scope), "nowhere");
     assert_int_equal(do_create(f, &e, NULL), LK_ERR_NOT_FOUND);
@@ -230,6 +245,7 @@ enrollment_replace(void **state)
     f->now_ms += 1000;
     memset(e.eks[0].id, 2, LK_EK_ID_LEN);
     e.created_ms = 7;
+    enrollment_fill(&e);
     assert_int_equal(do_replace(f, &e, e.etag, NULL), LK_OK);
     assert_int_equal(e.created_ms, born_ms);
     assert_string_not_equal(e.etag, old);
@@ -239,12 +255,15 @@ enrollment_replace(void **state)
     assert_int_equal(got.created_ms, born_ms);
     assert_int_equal(got.updated_ms, f->now_ms);
     assert_string_equal(got.etag, e.etag);
+    enrollment_filled(&e, &got);
+    lk_enrollment_fini(&got);
     memset(e.eks[0].id, 3, LK_EK_ID_LEN);
     assert_int_equal(do_replace(f, &e, old, NULL), LK_ERR_PRECONDITION);
     assert_int_equal(do_replace(f, &e, "", NULL), LK_ERR_PRECONDITION);
     assert_int_equal(do_by_ek(f, 2, id), LK_OK);
     assert_int_equal(do_replace(f, &e, "*", NULL), LK_OK);
     assert_int_equal(do_by_ek(f, 3, id), LK_OK);
+    lk_enrollment_fini(&e);
 }
 
 /* A replacement cannot take another enrollment's EK, and then loses none of its own. */
@@ -638,16 +657,6 @@ import_goes_on_after_conflict(void **state)
 /* ---- Registrations ----------------------------------------------------------------------------
  */
 
-static void
-registration_make(struct lk_registration *r, const char *id, uint64_t generation)
-{
-    memset(r, 0, sizeof(*r));
-    (void)snprintf(r->scope, sizeof(r->scope), SCOPE);
-    (void)snprintf(r->id, sizeof(r->id), "%s", id);
-    r->generation = generation;
-    r->status = LK_REG_ASSIGNED;
-}
-
 /* Every member of the largest registration comes back, with all 64 bits of its numbers. */
 static void
 registration_roundtrip(void **state)
@@ -675,6 +684,8 @@ registration_roundtrip(void **state)
     r.created_ms = 8;
     r.error_code = -9;
     memset(r.error_message, 'e', sizeof(r.error_message) - 1);
+    r.attestation = LK_ATTESTATION_EK_CERT;
+    memset(r.group, 'G', LK_REGISTRATION_ID_MAX);
     assert_int_equal(lk_buf_puts(&r.payload, "{}"), LK_OK);
     assert_int_equal(do_reg_put(f, &r, 0), LK_OK);
     assert_int_equal(do_reg_get(f, "dEV", &got), LK_OK);
@@ -814,11 +825,15 @@ hubs_run(struct lk_txn *tx, void *arg)
         h.sealed_connection.len != 6 || h.created_ms != lk_txn_now_ms(tx)) {
         return LK_ERR_FORMAT;
     }
+    if (h.region[0] != '\0') {
+        return LK_ERR_FORMAT;
+    }
     h.weight = 5;
+    memset(h.region, 'r', LK_REGION_MAX);
     lk_buf_fini(&h.sealed_connection);
     if ((err = lk_txn_hub_put(tx, &h)) != LK_OK ||
         (err = lk_txn_hub_get(tx, "hub-b", &h)) != LK_OK || h.weight != 5 ||
-        h.sealed_connection.len != 0) {
+        h.sealed_connection.len != 0 || strlen(h.region) != LK_REGION_MAX) {
         return err != LK_OK ? err : LK_ERR_FORMAT;
     }
     return lk_txn_hub_each(tx, hub_add, list);

@@ -135,6 +135,65 @@ enrollment_make(struct lk_enrollment *e, const char *id, uint8_t ek)
     }
 }
 
+static void
+buf_fill(struct lk_buf *b, int byte, size_t len)
+{
+    uint8_t *at = lk_buf_extend(b, len);
+
+    assert_non_null(at);
+    memset(at, byte, len);
+}
+
+void
+enrollment_fill(struct lk_enrollment *e)
+{
+    e->attestation = LK_ATTESTATION_X509;
+    buf_fill(&e->srk_pub, 1, LK_TPM_PUBLIC_MAX);
+    e->pin_srk = true;
+    buf_fill(&e->sealed_keys, 2, 300);
+    buf_fill(&e->certs[0], 3, LK_CERT_DER_MAX);
+    buf_fill(&e->certs[1], 4, LK_CERT_DER_MAX);
+    buf_fill(&e->device_info, 5, 5000);
+    e->iot_edge = true;
+    memset(e->webhook_url, 'u', LK_WEBHOOK_URL_MAX);
+    memset(e->webhook_api_version, 'v', LK_API_VERSION_CAP - 1);
+}
+
+static void
+buf_equal(const struct lk_buf *a, const struct lk_buf *b)
+{
+    assert_int_equal(a->len, b->len);
+    if (a->len > 0) {
+        assert_memory_equal(a->data, b->data, a->len);
+    }
+}
+
+void
+enrollment_filled(const struct lk_enrollment *e, const struct lk_enrollment *got)
+{
+    assert_int_equal(got->attestation, e->attestation);
+    buf_equal(&got->srk_pub, &e->srk_pub);
+    assert_int_equal(got->pin_srk, e->pin_srk);
+    buf_equal(&got->sealed_keys, &e->sealed_keys);
+    buf_equal(&got->certs[0], &e->certs[0]);
+    buf_equal(&got->certs[1], &e->certs[1]);
+    buf_equal(&got->rules, &e->rules);
+    buf_equal(&got->device_info, &e->device_info);
+    assert_int_equal(got->iot_edge, e->iot_edge);
+    assert_string_equal(got->webhook_url, e->webhook_url);
+    assert_string_equal(got->webhook_api_version, e->webhook_api_version);
+}
+
+void
+registration_make(struct lk_registration *r, const char *id, uint64_t generation)
+{
+    memset(r, 0, sizeof(*r));
+    (void)snprintf(r->scope, sizeof(r->scope), SCOPE);
+    (void)snprintf(r->id, sizeof(r->id), "%s", id);
+    r->generation = generation;
+    r->status = LK_REG_ASSIGNED;
+}
+
 /* The arguments of one call; each uses what it needs. */
 struct call {
     struct lk_enrollment *e;

@@ -44,6 +44,11 @@ void fixture_reopen(struct fixture *f);
 /* An enrollment of SCOPE with one EK, whose identity is 32 times the byte ek; 0: no EK. */
 void enrollment_make(struct lk_enrollment *e, const char *id, uint8_t ek);
 
+/* Everything that the operators' API adds, at its largest; and whether it came back. */
+void enrollment_fill(struct lk_enrollment *e);
+void enrollment_filled(const struct lk_enrollment *e, const struct lk_enrollment *got);
+void registration_make(struct lk_registration *r, const char *id, uint64_t generation);
+
 /* Each in one job of its own. */
 enum lk_err do_scope_add(struct fixture *f, const char *id);
 enum lk_err do_create(struct fixture *f, struct lk_enrollment *e, struct lk_conflict *conflict);

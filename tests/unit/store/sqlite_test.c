@@ -1,6 +1,8 @@
 /* What is particular to src/store/sqlite*.c: files, schema, other processes, damage. */
 #include "fixture.h"
 
+#include "store/sqlite_int.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -8,6 +10,9 @@
 #include <unistd.h>
 
 #include <sqlite3.h>
+
+#define NO_EK_HEX "0000000000000000000000000000000000000000000000000000000000000000"
+#define EK_HEX "abababababababababababababababababababababababababababababababab"
 
 static void
 path_of(const struct fixture *f, const char *suffix, char ret[160])
@@ -142,9 +147,9 @@ schema_is_judged(void **state)
     raw_sql(f, "PRAGMA user_version = 999");
     assert_int_equal(open_again(f, true, error), LK_ERR_SCHEMA);
     assert_non_null(strstr(error, "999"));
-    raw_sql(f, "PRAGMA user_version = 1; PRAGMA application_id = 7");
+    raw_sql(f, "PRAGMA user_version = 2; PRAGMA application_id = 7");
     assert_int_equal(open_again(f, true, error), LK_ERR_SCHEMA);
-    raw_sql(f, "PRAGMA user_version = 1; PRAGMA application_id = 0x4c4b6579");
+    raw_sql(f, "PRAGMA user_version = 2; PRAGMA application_id = 0x4c4b6579");
     assert_int_equal(open_again(f, false, error), LK_OK);
 
     (void)snprintf(other.dir, sizeof(other.dir), "/tmp/lk-store-XXXXXX");
@@ -161,6 +166,138 @@ schema_is_judged(void **state)
     path_of(&other, "", path);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(other.dir), 0);
+}
+
+/* Rows as a program that knew step 1 only wrote them. */
+static const char step_1_rows[] =
+    "PRAGMA application_id = 0x4c4b6579; PRAGMA user_version = 1;"
+    "INSERT INTO scope VALUES ('" SCOPE "', 5);"
+    "INSERT INTO import VALUES (3, '" SCOPE "', hex(zeroblob(128)), 1, 2, 6, 7);"
+    "INSERT INTO enrollment VALUES"
+    " (1, '" SCOPE "', 'a', 'A', 'dev', 1, 1, 1, 0, 'h1 h2',"
+    "  x'" EK_HEX "000101', CAST('{}' AS BLOB), 'etag-a', 8, 9, 0, 0),"
+    " (2, '" SCOPE "', 'same', 'same', '', 1, 0, 1, 1, '', x'', x'', 'etag-s', 10, 10, 3, 1),"
+    " (3, '" SCOPE "', 'newer', 'newer', '', 1, 0, 1, 1, '', x'', x'', 'etag-n', 10, 11, 3, 2);"
+    "INSERT INTO enrollment_ek VALUES ('" SCOPE "', x'" EK_HEX "', 1);"
+    "INSERT INTO registration VALUES"
+    " (1, '" SCOPE "', 'a', 'A', 4, 2, 1, 'op', 'h1', 'dev', x'" EK_HEX "', x'01', x'02', x'03',"
+    "  x'" EK_HEX "', 1, 2, 3, 12, 13, 14, 0, '', 'etag-r', x'');"
+    "INSERT INTO hub VALUES ('h1', 1, 10, 1, x'', 15);"
+    "INSERT INTO identity VALUES (1, 'h1', 'dev', 'g', 1, x'01', x'', 0, 'etag-i', 16, 17);";
+
+static enum lk_err
+step_1_seen(struct lk_txn *tx, void *arg)
+{
+    struct lk_scope scope;
+    struct lk_hub hub = {.weight = 0};
+    struct lk_identity identity;
+    char id[LK_REGISTRATION_ID_MAX + 1] = "";
+    uint8_t ek[LK_EK_ID_LEN];
+    int64_t version = 0, count = -1, kept = 0;
+
+    memset(ek, 0xab, sizeof(ek));
+    assert_int_equal(lk_txn_scope_get(tx, SCOPE, &scope), LK_OK);
+    assert_string_equal(scope.service_host, "");
+    assert_int_equal(scope.allocation, LK_ALLOC_DEFAULT);
+    assert_int_equal(scope.created_ms, 5);
+    assert_int_equal(lk_txn_hub_get(tx, "h1", &hub), LK_OK);
+    assert_string_equal(hub.region, "");
+    assert_int_equal(hub.weight, 10);
+    assert_int_equal(lk_txn_identity_get(tx, "h1", "dev", &identity), LK_OK);
+    assert_int_equal(lk_txn_registration_by_ek(tx, SCOPE, ek, id), LK_OK);
+    assert_string_equal(id, "A");
+    assert_int_equal(lk_txn_trust_version(tx, &version), LK_OK);
+    assert_true(version > 0);
+    assert_int_equal(lk_txn_import_undo(tx, 3, false, &count, &kept), LK_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(kept, 1);
+    return LK_OK;
+}
+
+/* A database of step 1 is taken to the newest one with all that is in it; what is new takes its
+ * default. */
+static void
+schema_from_step_1(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct lk_enrollment e;
+    struct lk_registration r = {0};
+    char path[160], id[LK_REGISTRATION_ID_MAX + 1];
+
+    fixture_close(f);
+    path_of(f, "", path);
+    assert_int_equal(unlink(path), 0);
+    raw_sql(f, sqlite_schema_steps[0]);
+    raw_sql(f, step_1_rows);
+    f->config.read_only = true;
+    assert_int_equal(open_again(f, false, (char[LK_STORE_ERROR_CAP]){""}), LK_ERR_SCHEMA);
+    f->config.read_only = false;
+    f->config.create = false;
+    fixture_open(f);
+    lk_enrollment_init(&e);
+    assert_int_equal(do_get(f, "a", &e), LK_OK);
+    assert_string_equal(e.id, "A");
+    assert_string_equal(e.etag, "etag-a");
+    assert_int_equal(e.hubs_count, 2);
+    assert_int_equal(e.eks_count, 1);
+    assert_int_equal(e.initial_twin.len, 2);
+    assert_int_equal(e.attestation, LK_ATTESTATION_TPM);
+    assert_false(e.pin_srk || e.iot_edge || e.reprovision_migrate);
+    assert_int_equal(e.created_ms, 8);
+    lk_enrollment_fini(&e);
+    assert_int_equal(do_by_ek(f, 0xab, id), LK_OK);
+    assert_int_equal(do_reg_get(f, "a", &r), LK_OK);
+    assert_int_equal(r.generation, 4);
+    assert_string_equal(r.group, "");
+    assert_int_equal(r.attestation, LK_ATTESTATION_TPM);
+    assert_int_equal(do_count(f), 3);
+    assert_int_equal(in_write(f, step_1_seen, NULL), LK_OK);
+    assert_int_equal(do_count(f), 2);
+    fixture_reopen(f);
+}
+
+/* What is asked for each device walks an index, and nothing but the index where it counts. */
+static void
+indexes_are_used(void **state)
+{
+    static const struct {
+        const char *sql, *plan;
+    } cases[] = {
+        {"SELECT count(*) FROM (SELECT 1 FROM registration WHERE scope = 's' AND group_id = ?1"
+         " AND group_id <> '' AND status <> 0 LIMIT 9)",
+         "USING COVERING INDEX registration_group"},
+        {"SELECT id FROM registration WHERE scope = 's' AND ek_id = ?1 AND ek_id <> x'" NO_EK_HEX
+         "' ORDER BY attested_ms DESC LIMIT 1",
+         "USING INDEX registration_ek"},
+        {"SELECT max(import_line) FROM enrollment WHERE import_id = ?1 AND import_id <> 0",
+         "USING COVERING INDEX enrollment_import"},
+        {"SELECT nr FROM enrollment WHERE import_id = ?1 AND import_id <> 0 AND changed <> 0",
+         "enrollment_changed"},
+    };
+    struct fixture *f = (struct fixture *)*state;
+    char path[160], sql[400];
+    sqlite3_stmt *q;
+    sqlite3 *db;
+
+    path_of(f, "", path);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    for (size_t i = 0; i < LK_ARRAY_LEN(cases); i++) {
+        bool found = false, sorted = false;
+
+        (void)snprintf(sql, sizeof(sql), "EXPLAIN QUERY PLAN %s", cases[i].sql);
+        assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &q, NULL), SQLITE_OK);
+        while (sqlite3_step(q) == SQLITE_ROW) {
+            const char *line = (const char *)sqlite3_column_text(q, 3);
+
+            found = found || strstr(line, cases[i].plan) != NULL;
+            sorted = sorted || strstr(line, "TEMP B-TREE") != NULL;
+        }
+        assert_int_equal(sqlite3_finalize(q), SQLITE_OK);
+        if (!found || sorted) {
+            fail_msg("%s", cases[i].sql);
+        }
+    }
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 /* A file that is no database is refused, and not touched. */
@@ -356,7 +493,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(files_are_private),     cmocka_unit_test(url_is_checked),
         CASE(absent_is_not_created), CASE(special_names_are_files),
-        CASE(schema_is_judged),      CASE(not_a_database),
+        CASE(schema_is_judged),      CASE(schema_from_step_1),
+        CASE(indexes_are_used),      CASE(not_a_database),
         CASE(schema_race),           CASE(damaged_row),
         CASE(orphaned_ek),           CASE(audit_tampering),
         CASE(audit_cut_tail),
