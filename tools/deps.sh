@@ -10,7 +10,7 @@ declare -A packages=(
         libhttp-parser-dev libsqlite3-dev libtss2-dev libcurl4-openssl-dev libsystemd-dev
         libcmocka-dev"
     [test]="clang clang-format llvm g++ git swtpm tpm2-tools openssl python3-pytest
-        python3-cryptography mandoc iproute2 util-linux procps systemd"
+        python3-cryptography mandoc curl iproute2 util-linux procps systemd"
     [demo]="swtpm tpm2-tools curl jq openssl"
     [bench]="openssl procps"
 )

@@ -32,6 +32,7 @@ def service(request, tmp_path_factory):
     service = Service(tmp_path_factory.mktemp(request.param), build=build)
     service.start()
     yield service
+    service.cli("audit", "verify")
     service.stop()
 
 
@@ -53,6 +54,10 @@ def stranger(service, victim, honest):
     yield Stranger(service, victim)
     assert service.process.running(), service.log_text()[-4000:]
     service.sanitizers_silent()
+    for line in service.log_text().splitlines():
+        json.loads(line)  # what a peer wrote has broken no line
+    for secret in (base64.b64encode(victim.key).decode(), victim.last_token, "sig="):
+        assert secret not in service.log_text()
     honest.register()
     assert service.accepts(honest.hub_token())
     assert service.accepts(victim.hub_token())

@@ -36,13 +36,11 @@ class Answer:
 
 
 class Connection:
-    """One TLS connection. timeout_s bounds each read and write."""
+    """One TLS connection. timeout_s bounds each read and write; source is the own address."""
 
-    def __init__(self, address, ca_file, server_name, timeout_s=20, alpn=None):
+    def __init__(self, address, ca_file, server_name, timeout_s=20, source=""):
         context = ssl.create_default_context(cafile=ca_file)
-        if alpn:
-            context.set_alpn_protocols(alpn)
-        tcp = socket.create_connection(address, timeout=timeout_s)
+        tcp = socket.create_connection(address, timeout=timeout_s, source_address=(source, 0))
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self.tls = context.wrap_socket(tcp, server_hostname=server_name)
