@@ -154,7 +154,7 @@ dirty_shutdown(void **state)
     while (lk_metric_get(LK_M_HTTP_CONNECTIONS_OPEN) > open && mono_ms() < end_ms) {
         assert_int_equal(usleep(5000), 0);
     }
-    assert_int_equal(lk_metric_get(LK_M_HTTP_CONNECTIONS_OPEN), open);
+    assert_true(lk_metric_get(LK_M_HTTP_CONNECTIONS_OPEN) <= open); /* another may end, too */
 }
 
 static void
