@@ -76,8 +76,9 @@ ctx_configure(SSL_CTX *ctx)
                                  SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_read_ahead(ctx, 1); /* one read(2) a record instead of two */
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_NO_AUTO_CHAIN); /* the file has the chain: build none */
+    SSL_CTX_set_read_ahead(ctx, 1);                    /* one read(2) a record instead of two */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* nothing is resumed */
     SSL_CTX_set_default_passwd_cb(ctx, passphrase_none);
     SSL_CTX_set_alpn_select_cb(ctx, alpn_select, NULL);
