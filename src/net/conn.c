@@ -6,6 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
 #define READS_MAX 8u /* in a row for one connection, before others have their turn */
 
 static void conn_cb(evutil_socket_t fd, short what, void *ctx);
@@ -241,6 +244,18 @@ output_flush(struct lk_conn *c)
     output_write(c, rest.data, rest.len);
 }
 
+/*
+ * Acknowledge what was read, now. A peer with Nagle's algorithm on, as the C SDK is, holds back its
+ * next small write until then, and the kernel would wait 40 ms for an answer to send it along with.
+ */
+static void
+acknowledge(const struct lk_conn *c)
+{
+    const int on = 1;
+
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on)); /* late is no failure */
+}
+
 /* ---- input -------------------------------------------------------------------------------------
  */
 
@@ -401,6 +416,9 @@ input_read(struct lk_conn *c)
 {
     for (unsigned i = 0; i < READS_MAX && input_read_once(c); i++) {
     }
+    if (c->fd >= 0 && (c->phase == LK_PHASE_HEAD || c->phase == LK_PHASE_BODY)) {
+        acknowledge(c);
+    }
 }
 
 /* ---- the handshake -----------------------------------------------------------------------------
@@ -419,6 +437,8 @@ handshake_step(struct lk_conn *c)
         wait_for(c, EV_READ);
         if (lk_stream_buffered(c)) {
             input_read(c); /* the request came along with the end of the handshake */
+        } else {
+            acknowledge(c);
         }
         return;
     case LK_TLS_WANT_READ:

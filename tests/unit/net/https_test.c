@@ -228,6 +228,51 @@ handshake_stalls(void **state)
     serving_stop(&stalled);
 }
 
+/* Least time of a few tries, so that a loaded machine does not matter, of what fn does. */
+static int64_t
+least_ms(void (*fn)(struct client *c))
+{
+    int64_t least = INT64_MAX;
+
+    for (unsigned i = 0; i < 5; i++) {
+        struct client c;
+        int64_t took_ms, start_ms = mono_ms();
+
+        client_connect(&c, &serving);
+        client_tls(&c, client_ctx);
+        fn(&c);
+        took_ms = mono_ms() - start_ms;
+        least = took_ms < least ? took_ms : least;
+        client_close(&c);
+    }
+    return least;
+}
+
+static void
+request_whole(struct client *c)
+{
+    client_text(c, GET("/echo"));
+    client_expect(c, 200, NULL);
+}
+
+static void
+request_in_parts(struct client *c)
+{
+    request_whole(c);
+    client_text(c, "PUT /echo HTTP/1.1\r\nHost: h\r\n");
+    client_text(c, "Content-Length: 2\r\n\r\n");
+    client_text(c, "ab");
+    client_expect(c, 200, "PUT /echo? h ab");
+}
+
+/* A client with Nagle's algorithm on is not kept waiting for an acknowledgement (40 ms). */
+static void
+no_delayed_acknowledgement(void **state)
+{
+    assert_true(least_ms(request_whole) < 30);
+    assert_true(least_ms(request_in_parts) < 30);
+}
+
 /* No ticket and no session ID is given, in either version, so there is nothing to resume with. */
 static void
 no_resumption(void **state)
@@ -268,6 +313,7 @@ main(void)
         cmocka_unit_test(reload),
         cmocka_unit_test(plain_text_peer),
         cmocka_unit_test(handshake_stalls),
+        cmocka_unit_test(no_delayed_acknowledgement),
         cmocka_unit_test(no_resumption),
     };
 
