@@ -221,17 +221,40 @@ token_judge(const char *token, size_t token_len, const char *resource, int64_t n
     return LK_OK;
 }
 
-/* A policy that does not exist is checked against a key of zeros, and refused whatever comes out.
+/*
+ * In place of a policy that does not exist: keys that are sealed under the newest master key as far
+ * as anybody can see, and do not open.
  */
+static enum lk_err
+decoy_make(const struct lk_keyring *ring, const char *scope, const char *name,
+           struct lk_policy *ret)
+{
+    static const uint8_t zeros[LK_KEYRING_SEAL_OVERHEAD - 8 + LK_POLICY_KEY_LEN];
+    const uint64_t id = lk_keyring_id(ring, lk_keyring_count(ring) - 1);
+    enum lk_err err;
+
+    if ((err = lk_strcpy(ret->scope, sizeof(ret->scope), scope)) != LK_OK ||
+        (err = lk_strcpy(ret->name, sizeof(ret->name), name)) != LK_OK ||
+        (err = lk_buf_put_u64(&ret->sealed_primary, id)) != LK_OK ||
+        (err = lk_buf_put(&ret->sealed_primary, zeros, sizeof(zeros))) != LK_OK ||
+        (err = lk_buf_put_u64(&ret->sealed_secondary, id)) != LK_OK) {
+        return err;
+    }
+    return lk_buf_put(&ret->sealed_secondary, zeros, sizeof(zeros));
+}
+
+/* A decoy's key is one of zeros, which is tried like any other; nobody gets in by it. */
 static enum lk_err
 slot_check(const struct lk_keyring *ring, const struct lk_policy *p, enum lk_policy_slot slot,
            const struct lk_sas *sas, bool exists)
 {
     static const uint8_t nobody[LK_POLICY_KEY_LEN];
     LK_AUTO_BUF struct lk_buf key = LK_BUF_INIT;
-    enum lk_err err =
-        exists ? lk_policy_key_get(ring, p, slot, &key) : lk_buf_put(&key, nobody, sizeof(nobody));
+    enum lk_err err = lk_policy_key_get(ring, p, slot, &key);
 
+    if (!exists && err == LK_ERR_REFUSED) {
+        err = lk_buf_put(&key, nobody, sizeof(nobody));
+    }
     if (err == LK_OK) {
         err = lk_sas_verify(sas, key.data, key.len, false);
     }
@@ -264,6 +287,7 @@ lk_policy_check(const struct lk_keyring *ring, struct lk_txn *tx, const char *sc
 {
     struct lk_policy p = {.rights = 0};
     struct lk_sas sas;
+    bool exists;
     enum lk_err err;
 
     memset(ret, 0, sizeof(*ret));
@@ -271,10 +295,13 @@ lk_policy_check(const struct lk_keyring *ring, struct lk_txn *tx, const char *sc
         return err;
     }
     err = lk_txn_policy_get(tx, scope, sas.key_name, &p);
-    if (err != LK_OK && err != LK_ERR_NOT_FOUND) {
-        return err;
+    exists = err == LK_OK;
+    if (err == LK_ERR_NOT_FOUND) {
+        err = decoy_make(ring, scope, sas.key_name, &p);
     }
-    err = policy_judge(ring, &p, err == LK_OK, &sas, rights, ret);
+    if (err == LK_OK) {
+        err = policy_judge(ring, &p, exists, &sas, rights, ret);
+    }
     lk_policy_fini(&p);
     return err;
 }
