@@ -71,6 +71,7 @@ int lk_cmd_enrollment(int argc, char **argv);
 int lk_cmd_hub(int argc, char **argv);
 int lk_cmd_init(int argc, char **argv);
 int lk_cmd_key(int argc, char **argv);
+int lk_cmd_policy(int argc, char **argv);
 int lk_cmd_registration(int argc, char **argv);
 int lk_cmd_scope(int argc, char **argv);
 

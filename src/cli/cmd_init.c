@@ -12,6 +12,7 @@
 
 #include "base/codec.h"
 #include "cli/cmd_hub.h"
+#include "cli/cmd_policy.h"
 #include "cli/init_files.h"
 #include "crypto/tls.h"
 
@@ -29,6 +30,8 @@ struct init {
     struct lk_init_files files;
     char actor[64];
     char scope[LK_ID_SCOPE_MAX + 1], hub[LK_HOST_NAME_MAX + 1];
+    struct lk_policy owner;   /* of the scope, with every right */
+    struct lk_buf connection; /* its connection string; secret */
     struct lk_buf config_text;
     struct lk_config config; /* as config_text reads */
 };
@@ -38,6 +41,8 @@ init_fini(struct init *i)
 {
     lk_init_files_undo(&i->files);
     lk_buf_fini(&i->config_text);
+    lk_policy_fini(&i->owner);
+    lk_buf_fini(&i->connection);
 }
 
 /* ---- the options ----------------------------------------------------------------------------- */
@@ -83,7 +88,7 @@ init_take(void *ctx, int option, const char *value)
         return value[0] != '\0' ? LK_OK : LK_ERR_ARG;
     case OPT_ID_SCOPE:
         i->scope_given = value;
-        return lk_id_scope_ok(value, strlen(value)) ? LK_OK : LK_ERR_ARG;
+        return lk_cli_scope_ok(value) ? LK_OK : LK_ERR_ARG;
     case OPT_HOST:
         return host_take(i, value);
     case OPT_HUB:
@@ -110,9 +115,10 @@ static const struct lk_cli_form form = {
              "                     [--tls-cert FILE --tls-key FILE] [--json]",
     .help =
         "Make a new service: its data folder with master key and database, one ID scope, one\n"
-        "embedded hub, a certificate and the configuration file. Nothing is overwritten. When "
-        "root\n"
-        "gives an empty folder of another user, the files in it become that user's.\n\n"
+        "embedded hub, an access policy for the operators' tools, a certificate and the\n"
+        "configuration file. Nothing is overwritten. When root gives an empty folder of another\n"
+        "user, the files in it become that user's. The policy's connection string, which is\n"
+        "secret, is part of what is printed.\n\n"
         "  --data-dir DIR           folder that is made, or is there and empty\n"
         "  --config FILE            configuration file; default DIR/latchkeyd.conf\n"
         "  --id-scope ID            default: a fresh one\n"
@@ -260,6 +266,20 @@ tls_make(struct init *i)
     return err == LK_OK ? 0 : lk_cli_fail(err, "cannot make a certificate in %s", dir);
 }
 
+/* The scope's own host, so that tools still find it when there are more scopes. */
+static enum lk_err
+host_set(struct lk_txn *tx, const struct init *i)
+{
+    struct lk_scope scope;
+    enum lk_err err = lk_txn_scope_get(tx, i->scope, &scope);
+
+    if (err != LK_OK || is_address(i->hosts[0])) {
+        return err;
+    }
+    err = lk_strcpy(scope.service_host, sizeof(scope.service_host), i->hosts[0]);
+    return err != LK_OK ? err : lk_txn_scope_set(tx, &scope);
+}
+
 static enum lk_err
 content_run(struct lk_txn *tx, void *arg)
 {
@@ -269,8 +289,9 @@ content_run(struct lk_txn *tx, void *arg)
 
     if ((err = lk_strcpy(hub.name, sizeof(hub.name), i->hub)) != LK_OK ||
         (err = lk_txn_audit_append(tx, i->actor, "service.init", "", "", "")) != LK_OK ||
-        (err = lk_txn_scope_add(tx, i->scope)) != LK_OK ||
-        (err = lk_txn_audit_append(tx, i->actor, "scope.add", i->scope, i->scope, "")) != LK_OK) {
+        (err = lk_txn_scope_add(tx, i->scope)) != LK_OK || (err = host_set(tx, i)) != LK_OK ||
+        (err = lk_txn_audit_append(tx, i->actor, "scope.add", i->scope, i->scope, "")) != LK_OK ||
+        (err = lk_cli_policy_create(tx, i->actor, &i->owner)) != LK_OK) {
         return err;
     }
     return lk_cli_hub_create(tx, i->actor, &hub);
@@ -285,6 +306,19 @@ store_fill(const struct init *i, struct lk_store *store)
     return err != LK_OK ? err : lk_store_write_wait(session, content_run, (void *)(uintptr_t)i);
 }
 
+static enum lk_err
+owner_make(struct init *i, const struct lk_keyring *ring)
+{
+    enum lk_err err =
+        lk_policy_make(ring, &lk_rand_system, i->scope, LK_POLICY_OWNER, LK_RIGHTS_ALL, &i->owner);
+
+    if (err == LK_OK) {
+        err = lk_policy_connection_string(ring, &i->owner, LK_POLICY_PRIMARY, i->hosts[0],
+                                          &i->connection);
+    }
+    return err == LK_OK && lk_buf_text(&i->connection) == NULL ? LK_ERR_NOMEM : err;
+}
+
 static int
 store_make(struct init *i)
 {
@@ -297,6 +331,9 @@ store_make(struct init *i)
 
     if ((err = lk_keyring_load(i->config.keyring, NULL, &ring)) != LK_OK) {
         return lk_cli_fail(err, "cannot read the master key again");
+    }
+    if ((err = owner_make(i, ring)) != LK_OK) {
+        return lk_cli_fail(err, "cannot make the access policy");
     }
     lk_keyring_audit_key(ring, opts.audit_key);
     err = lk_store_open(&opts, error, &store);
@@ -353,25 +390,29 @@ url_make(const struct init *i, char *buf, size_t cap)
 }
 
 static int
-result_json(const struct init *i, const char *url, const char *ca)
+result_json(const struct init *i, const char *connection, const char *url, const char *ca)
 {
     LK_AUTO(json)
-    json_t *o =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*}", "dataDir", i->files.dir, "config",
-                  i->files.config, "idScope", i->scope, "hub", i->hub, "url", url, "listen",
-                  i->config.listen, "adminListen", i->config.admin_listen, "caFile", ca);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s*}", "dataDir", i->files.dir,
+                          "config", i->files.config, "idScope", i->scope, "hub", i->hub, "url", url,
+                          "listen", i->config.listen, "adminListen", i->config.admin_listen,
+                          "connectionString", connection, "caFile", ca);
 
     return o == NULL ? lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer") : lk_cli_print_json(o);
 }
 
 static int
-result_print(const struct init *i, const struct lk_cli_common *common)
+result_print(struct init *i, const struct lk_cli_common *common)
 {
+    const char *connection = lk_buf_text(&i->connection);
     char url[LK_HOST_NAME_MAX + 32], ca[LK_CONFIG_TEXT_CAP];
     const char *ca_file = NULL;
     const char *c = i->files.config;
     int code;
 
+    if (connection == NULL) {
+        return lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer");
+    }
     url_make(i, url, sizeof(url));
     if (i->files.tls_cert == NULL) {
         if ((code = lk_init_files_path(&i->files, "tls/ca.pem", ca)) != 0) {
@@ -380,7 +421,7 @@ result_print(const struct init *i, const struct lk_cli_common *common)
         ca_file = ca;
     }
     if (common->json) {
-        return result_json(i, url, ca_file);
+        return result_json(i, connection, url, ca_file);
     }
     (void)printf("ID scope          %s\nhub               %s\nservice           %s\n"
                  "data              %s\nconfiguration     %s\n",
@@ -388,6 +429,10 @@ result_print(const struct init *i, const struct lk_cli_common *common)
     if (ca_file != NULL) {
         (void)printf("CA certificate    %s\n", ca_file);
     }
+    (void)printf(
+        "\nFor the operators' tools, secret, with every right, and not printed again unless "
+        "asked for:\n  %s\n",
+        connection);
     (void)printf("\nNext:\n"
                  "  export LATCHKEY_CONFIG=%s\n"
                  "  latchkey enrollment import manifest.csv   # lines of `latchkey device show "

@@ -1,11 +1,26 @@
 /* latchkey scope: the ID scopes that the service answers to. */
 #include <string.h>
 
+#include "base/codec.h"
 #include "cli/options.h"
 #include "cli/service.h"
 
 #define FRESH_PREFIX "0ne"
 #define FRESH_BYTES 4u
+
+bool
+lk_cli_scope_ok(const char *text)
+{
+    static const char *const taken[] = {"enrollments", "enrollmentGroups", "registrations"};
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(taken); i++) {
+        if (lk_ascii_caseeq(text, len, taken[i], strlen(taken[i]))) {
+            return false;
+        }
+    }
+    return lk_id_scope_ok(text, len);
+}
 
 enum lk_err
 lk_cli_scope_make(char ret[LK_ID_SCOPE_MAX + 1])
@@ -21,29 +36,105 @@ lk_cli_scope_make(char ret[LK_ID_SCOPE_MAX + 1])
     return LK_OK;
 }
 
-/* ---- add ------------------------------------------------------------------------------------- */
+/* ---- add and set ----------------------------------------------------------------------------- */
 
-static const struct lk_cli_form add_form = {
-    .usage = "latchkey scope add [ID] [--json] [--config FILE]",
-    .help = "Add an ID scope: a name space of registration IDs, and what devices are configured\n"
-            "with. Without ID a fresh one is made.\n\n" LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
-    .options =
-        (const struct option[]){LK_CLI_JSON_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
-    .words_max = 1,
-};
+enum { OPT_HOST = LK_CLI_OPT_COMMAND, OPT_NO_HOST };
 
-struct addition {
+struct change {
     const char *actor;
-    char id[LK_ID_SCOPE_MAX + 1];
+    struct lk_scope scope;
+    const char *host; /* NULL: as it is */
+    bool add;
 };
 
 static enum lk_err
-add_run(struct lk_txn *tx, void *arg)
+host_take(void *ctx, int option, const char *value)
 {
-    const struct addition *a = (const struct addition *)arg;
-    enum lk_err err = lk_txn_scope_add(tx, a->id);
+    struct change *c = (struct change *)ctx;
 
-    return err != LK_OK ? err : lk_txn_audit_append(tx, a->actor, "scope.add", a->id, a->id, "");
+    c->host = option == OPT_NO_HOST ? "" : value;
+    return option == OPT_NO_HOST || lk_host_name_ok(value, strlen(value)) ? LK_OK : LK_ERR_ARG;
+}
+
+#define HOST_OPTION                                                                                \
+    {                                                                                              \
+        "host", required_argument, NULL, OPT_HOST                                                  \
+    }
+#define HOST_HELP                                                                                  \
+    "  --host NAME              host name under which operators' tools reach the scope: with\n"    \
+    "                           more than one scope, each needs its own\n"
+
+static const struct lk_cli_form add_form = {
+    .usage = "latchkey scope add [ID] [--host NAME] [--json] [--config FILE]",
+    .help =
+        "Add an ID scope: a name space of registration IDs, and what devices are configured\n"
+        "with. Without ID a fresh one is made.\n\n" HOST_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){HOST_OPTION, LK_CLI_JSON_OPTION, LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_END_OPTIONS},
+    .words_max = 1,
+    .take = host_take,
+};
+
+static const struct lk_cli_form set_form = {
+    .usage = "latchkey scope set ID --host NAME|--no-host [--config FILE]",
+    .help = "Change an ID scope.\n\n" HOST_HELP
+            "  --no-host                no host name of its own\n" LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){HOST_OPTION,
+                                       {"no-host", no_argument, NULL, OPT_NO_HOST},
+                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+    .take = host_take,
+};
+
+static enum lk_err
+change_run(struct lk_txn *tx, void *arg)
+{
+    struct change *c = (struct change *)arg;
+    char detail[LK_HOST_NAME_MAX + 16] = "";
+    enum lk_err err;
+
+    if ((c->add && (err = lk_txn_scope_add(tx, c->scope.id)) != LK_OK) ||
+        (err = lk_txn_scope_get(tx, c->scope.id, &c->scope)) != LK_OK) {
+        return err;
+    }
+    if (c->host != NULL) {
+        (void)snprintf(detail, sizeof(detail), "{\"host\":\"%s\"}", c->host);
+        if ((err = lk_strcpy(c->scope.service_host, sizeof(c->scope.service_host), c->host)) !=
+                LK_OK ||
+            (err = lk_txn_scope_set(tx, &c->scope)) != LK_OK) {
+            return err;
+        }
+    }
+    return lk_txn_audit_append(tx, c->actor, c->add ? "scope.add" : "scope.set", c->scope.id,
+                               c->scope.id, detail);
+}
+
+static int
+change_write(struct lk_cli_service *s, struct change *c)
+{
+    enum lk_err err = lk_store_write_wait(s->session, change_run, c);
+
+    if (err == LK_ERR_EXISTS && c->host != NULL) {
+        return lk_cli_store_fail(err, "cannot keep this: the scope, or one with the host name");
+    }
+    return err == LK_OK ? 0 : lk_cli_store_fail(err, "cannot write the ID scope");
+}
+
+/* The ID that was typed, into c->scope. */
+static int
+id_word(const struct lk_cli_form *form, const char *text, struct change *c)
+{
+    char shown[LK_CLI_SHOWN_CAP];
+
+    if (lk_cli_scope_ok(text) && lk_strcpy(c->scope.id, sizeof(c->scope.id), text) == LK_OK) {
+        return 0;
+    }
+    return lk_cli_usage(form->usage,
+                        "\"%s\" is no ID scope: 1 to %u letters, digits and dashes are, but for "
+                        "enrollments, enrollmentGroups and registrations",
+                        lk_cli_shown(text, shown), LK_ID_SCOPE_MAX);
 }
 
 static int
@@ -64,31 +155,39 @@ scope_add(int argc, char **argv)
 {
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
     struct lk_cli_common common = {.json = false};
-    struct addition a = {.actor = s.actor};
-    char shown[LK_CLI_SHOWN_CAP];
+    struct change c = {.actor = s.actor, .add = true};
     int code;
     enum lk_err err;
 
-    if (!lk_cli_options(&add_form, argc, argv, &common, NULL, &code)) {
+    if (!lk_cli_options(&add_form, argc, argv, &common, &c, &code) ||
+        (argv[optind] != NULL && (code = id_word(&add_form, argv[optind], &c)) != 0) ||
+        (code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s)) != 0) {
         return code;
     }
-    if (argv[optind] != NULL && !lk_id_scope_ok(argv[optind], strlen(argv[optind]))) {
-        return lk_cli_usage(add_form.usage,
-                            "\"%s\" is no ID scope: 1 to %u letters, digits and dashes are",
-                            lk_cli_shown(argv[optind], shown), LK_ID_SCOPE_MAX);
-    }
-    if ((code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s)) != 0) {
-        return code;
-    }
-    err = argv[optind] != NULL ? lk_strcpy(a.id, sizeof(a.id), argv[optind])
-                               : lk_cli_scope_make(a.id);
-    if (err != LK_OK) {
+    if (c.scope.id[0] == '\0' && (err = lk_cli_scope_make(c.scope.id)) != LK_OK) {
         return lk_cli_fail(err, "cannot make an ID scope");
     }
-    if ((err = lk_store_write_wait(s.session, add_run, &a)) != LK_OK) {
-        return lk_cli_store_fail(err, "cannot add the ID scope");
+    code = change_write(&s, &c);
+    return code != 0 ? code : added_print(&common, c.scope.id);
+}
+
+static int
+scope_set(int argc, char **argv)
+{
+    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
+    struct lk_cli_common common = {.json = false};
+    struct change c = {.actor = s.actor};
+    int code;
+
+    if (!lk_cli_options(&set_form, argc, argv, &common, &c, &code) ||
+        (code = id_word(&set_form, argv[optind], &c)) != 0) {
+        return code;
     }
-    return added_print(&common, a.id);
+    if (c.host == NULL) {
+        return lk_cli_usage(set_form.usage, "--host or --no-host is needed");
+    }
+    code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s);
+    return code != 0 ? code : change_write(&s, &c);
 }
 
 /* ---- list ------------------------------------------------------------------------------------ */
@@ -107,9 +206,11 @@ scope_put(void *ctx, const struct lk_scope *scope)
     char time[LK_CLI_TIME_CAP];
 
     (void)lk_cli_time(scope->created_ms, time);
-    return l->json ? lk_cli_put_json(&l->text,
-                                     json_pack("{s:s, s:s}", "scope", scope->id, "created", time))
-                   : lk_buf_printf(&l->text, "%-24s %s\n", scope->id, time);
+    return l->json
+               ? lk_cli_put_json(&l->text, json_pack("{s:s, s:s, s:s}", "scope", scope->id,
+                                                     "created", time, "host", scope->service_host))
+               : lk_buf_printf(&l->text, "%-24s %-25s %s\n", scope->id, time,
+                               scope->service_host[0] != '\0' ? scope->service_host : "-");
 }
 
 /* There are few: one page. */
@@ -126,7 +227,8 @@ scope_list(int argc, char **argv)
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
     struct lk_cli_listing list = {.page = scopes_page,
                                   .what = "cannot list the ID scopes",
-                                  .head = "SCOPE                    CREATED"};
+                                  .head =
+                                      "SCOPE                    CREATED                   HOST"};
     struct lk_cli_common common = {.json = false};
     int code;
 
@@ -144,6 +246,7 @@ lk_cmd_scope(int argc, char **argv)
     static const struct lk_command commands[] = {
         {"add", scope_add, "add an ID scope"},
         {"list", scope_list, "list the ID scopes"},
+        {"set", scope_set, "change an ID scope"},
         {NULL, NULL, NULL},
     };
 

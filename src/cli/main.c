@@ -16,10 +16,11 @@ version(int argc, char **argv)
 
 static const struct lk_command commands[] = {
     {"init", lk_cmd_init, "make a new service: keys, database, certificate, configuration"},
-    {"scope", lk_cmd_scope, "add and list ID scopes"},
+    {"scope", lk_cmd_scope, "add, set and list ID scopes"},
     {"hub", lk_cmd_hub, "add, list and remove hubs, look at their devices"},
     {"enrollment", lk_cmd_enrollment, "say which devices may register: add, list, import, export"},
     {"key", lk_cmd_key, "list and rotate the master keys"},
+    {"policy", lk_cmd_policy, "say who may use the operators' API: add, list, roll keys"},
     {"registration", lk_cmd_registration, "list, show and forget registrations"},
     {"audit", lk_cmd_audit, "read and verify the audit records"},
     {"device", lk_cmd_device, "show this device's TPM keys, register it, sign tokens, forget"},

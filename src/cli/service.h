@@ -40,6 +40,9 @@ int lk_cli_scope(struct lk_cli_service *s, const char *given, char ret[LK_ID_SCO
 /* Who acts, for the audit record: "cli:<user name>". */
 void lk_cli_actor(char *buf, size_t cap);
 
+/* Whether a scope can have this name: the paths of the operators' API begin with some words. */
+bool lk_cli_scope_ok(const char *text);
+
 /* A fresh ID scope in the form that people know: "0ne" and eight hexadecimal digits. */
 LK_MUST_CHECK enum lk_err lk_cli_scope_make(char ret[LK_ID_SCOPE_MAX + 1]);
 

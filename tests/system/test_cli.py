@@ -1,4 +1,4 @@
-"""The operator's command line: init, scope, hub, key, registration, audit."""
+"""The operator's command line: init, scope, hub, key, policy, registration, audit."""
 import base64
 import json
 import os
@@ -87,7 +87,7 @@ def test_init_makes_a_service(made):
     hub, = rows(made, "hub", "list")
     assert (hub["name"], hub["kind"], hub["allocatable"]) == (made["hub"], "embedded", True)
     actions = [row["action"] for row in rows(made, "audit", "list")]
-    assert actions == ["service.init", "scope.add", "hub.add"]
+    assert actions == ["service.init", "scope.add", "policy.add", "hub.add"]
 
 
 def test_init_says_what_to_do_next(tmp_path):
@@ -97,6 +97,29 @@ def test_init_says_what_to_do_next(tmp_path):
     assert run.returncode == 0, run.stderr
     assert ("latchkey device register --url https://a.test:8443 --scope 0neX --ca-file ca.pem"
             in run.stdout)
+
+
+def test_init_makes_the_owners_policy(tmp_path):
+    """One policy with every right; its connection string, for the first host, is printed once, is in
+    no file, and is the one that opens."""
+    run = latchkey("init", "--data-dir", tmp_path / "data", "--host", "a.test", "--host", "b.test")
+    assert run.returncode == 0 and "HostName" not in run.stderr
+    line, = [line.strip() for line in run.stdout.splitlines() if "SharedAccessKey=" in line]
+    key = re.fullmatch("HostName=a.test;SharedAccessKeyName=provisioningserviceowner;"
+                       "SharedAccessKey=([A-Za-z0-9+/]{43}=)", line)[1]
+    for folder, _, names in os.walk(tmp_path / "data"):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                content = file.read()
+            assert key.encode() not in content and base64.b64decode(key) not in content, name
+    made = {"config": tmp_path / "data" / "latchkeyd.conf"}
+    assert ask(made, "policy", "show", "provisioningserviceowner", "--connection-string") == (
+        line + "\n")
+    policy, = rows(made, "policy", "list")
+    assert len(policy["rights"].split(",")) == 6
+    other = init(tmp_path / "other", "--host", "192.0.2.1")
+    assert re.match("HostName=192.0.2.1;", other["connectionString"])
+    assert key not in other["connectionString"]
 
 
 def test_init_certificate_is_for_all_names(tmp_path):
@@ -279,6 +302,33 @@ def test_scopes(made):
     assert run.returncode == NOT_FOUND and "my-scope" in run.stderr
 
 
+def test_scope_hosts(made):
+    """A scope is found by a host of its own, that no other has; words of paths are no scopes."""
+    own, = rows(made, "scope", "list")
+    assert own["host"] == "dps.example.test"
+    two = ask(made, "scope", "add", "two", "--host", "TWO.example.test").strip()
+    ask(made, "scope", "add", "three")
+    hosts = {row["scope"]: row["host"] for row in rows(made, "scope", "list")}
+    assert hosts == {own["scope"]: own["host"], two: "two.example.test", "three": ""}
+    for words in (["add", "four", "--host", "two.example.test"],
+                  ["set", "three", "--host", "Two.Example.Test"]):
+        run = latchkey("scope", *words, config=made["config"])
+        assert run.returncode == CANNOT_CREATE and "host" in run.stderr
+    assert len(rows(made, "scope", "list")) == 3
+    ask(made, "scope", "set", two, "--no-host")
+    ask(made, "scope", "set", "three", "--host", "two.example.test")
+    assert latchkey("scope", "set", "four", "--no-host",
+                    config=made["config"]).returncode == NOT_FOUND
+    for wrong in (["set", two], ["set", "--no-host"], ["set", two, "--host", "a b"],
+                  ["add", "Enrollments"], ["add", "enrollmentgroups"], ["add", "REGISTRATIONS"]):
+        assert latchkey("scope", *wrong, config=made["config"]).returncode == 64, wrong
+    assert latchkey("init", "--data-dir", os.path.join(made["dataDir"], "x"), "--id-scope",
+                    "enrollments").returncode == 64
+    assert [(row["action"], row["scope"], row["detail"]) for row in rows(made, "audit", "list")][4:] == [
+        ("scope.add", two, {"host": "TWO.example.test"}), ("scope.add", "three", ""),
+        ("scope.set", two, {"host": ""}), ("scope.set", "three", {"host": "two.example.test"})]
+
+
 def test_hubs(made):
     ask(made, "hub", "add", "Second.Example.Test", "--weight", "7", "--no-allocation")
     assert latchkey("hub", "add", "second.example.test",
@@ -336,6 +386,81 @@ def test_key_rotation(made):
     last = rows(made, "audit", "list")[-1]
     assert (last["action"], last["subject"]) == ("key.rotate", new)
     assert mode(os.path.join(made["dataDir"], "master.key")) == 0o600
+
+
+# ---- policies
+
+
+def connection(made, *words):
+    return ask(made, "policy", "show", *words, "--connection-string").strip()
+
+
+def test_policies(made):
+    """Added with rights in any case, listed, shown without a key, removed; names are exact."""
+    ask(made, "policy", "add", "dash", "--rights", "enrollmentread, RegistrationStatusRead")
+    assert latchkey("policy", "add", "dash", "--rights", "EnrollmentRead",
+                    config=made["config"]).returncode == CANNOT_CREATE
+    ask(made, "policy", "add", "Dash", "--rights", "EnrollmentWrite")
+    listed = {row["name"]: row["rights"] for row in rows(made, "policy", "list")}
+    assert set(listed) == {"Dash", "dash", "provisioningserviceowner"}
+    assert listed["dash"] == "EnrollmentRead,RegistrationStatusRead"
+    shown, = rows(made, "policy", "show", "dash")
+    assert set(shown) == {"name", "scope", "rights", "created", "updated"}
+    text = ask(made, "policy", "show", "dash")
+    assert "EnrollmentRead" in text and shown["created"] in text and "SharedAccessKey" not in text
+    ask(made, "policy", "remove", "dash")
+    for words in (["show", "dash"], ["remove", "dash"], ["roll", "dash", "--primary"],
+                  ["show", "dash", "--connection-string"]):
+        assert latchkey("policy", *words, config=made["config"]).returncode == NOT_FOUND, words
+    assert len(rows(made, "policy", "list")) == 2
+    for wrong in (["add", "x"], ["add", "x", "--rights", ""], ["add", "x", "--rights", "All"],
+                  ["add", "a b", "--rights", "EnrollmentRead"],
+                  ["add", "x" * 65, "--rights", "EnrollmentRead"], ["roll", "Dash"],
+                  ["roll", "Dash", "--primary", "--secondary"], ["show"], ["show", "Dash", "--primary"],
+                  ["show", "Dash", "--connection-string", "--host", "a b"]):
+        assert latchkey("policy", *wrong, config=made["config"]).returncode == 64, wrong
+
+
+def test_policy_keys(made):
+    """The connection string is printed when asked for only, with a warning, and the asking is
+    recorded; a rolled key is another one, and the other of the two stays."""
+    name = "provisioningserviceowner"
+    assert connection(made, name) == made["connectionString"]
+    run = latchkey("policy", "show", name, "--connection-string", config=made["config"])
+    assert "secret" in run.stderr and "SharedAccessKey=" not in run.stderr
+    primary, secondary = connection(made, name), connection(made, name, "--secondary")
+    assert primary != secondary
+    ask(made, "policy", "roll", name, "--secondary")
+    assert connection(made, name) == primary
+    rolled = connection(made, name, "--secondary")
+    assert rolled not in (primary, secondary)
+    ask(made, "policy", "roll", name, "--primary")
+    assert connection(made, name, "--secondary") == rolled
+    assert connection(made, name, "--primary") != primary
+    assert connection(made, name, "--host", "x.test").startswith("HostName=x.test;")
+    document, = rows(made, "policy", "show", name, "--connection-string")
+    assert document["connectionString"] == connection(made, name)
+    records = rows(made, "audit", "list")
+    assert [row["detail"]["key"] for row in records if row["action"] == "policy.roll"] == [
+        "secondary", "primary"]
+    assert {row["subject"] for row in records if row["action"] == "policy.reveal"} == {name}
+    assert "SharedAccessKey" not in ask(made, "audit", "list")
+
+
+def test_policy_of_a_scope(made):
+    """A policy belongs to one scope; without a host for the connection string the cure is told."""
+    ask(made, "scope", "add", "two")
+    run = latchkey("policy", "list", config=made["config"])
+    assert run.returncode == 64 and "--scope" in run.stderr
+    ask(made, "policy", "add", "p", "--scope", "two", "--rights", "EnrollmentRead")
+    assert [row["name"] for row in rows(made, "policy", "list", "--scope", "two")] == ["p"]
+    before = len(rows(made, "audit", "list"))
+    run = latchkey("policy", "show", "p", "--scope", "two", "--connection-string",
+                   config=made["config"])
+    assert run.returncode == 64 and "scope set" in run.stderr and run.stdout == ""
+    assert len(rows(made, "audit", "list")) == before
+    ask(made, "scope", "set", "two", "--host", "two.example.test")
+    assert connection(made, "p", "--scope", "two").startswith("HostName=two.example.test;")
 
 
 # ---- audit
