@@ -492,9 +492,9 @@ def test_audit_is_whole(made):
     before = head_of(made)
     many_records(made, 3)
     code, got = verdict(made, "--expect", before)
-    assert (code, got["intact"], got["records"]) == (0, True, 6)
-    assert got["head"].split(":")[0] == "6" and got["head"] != before
-    assert latchkey("audit", "verify", "--expect", "6:abc", config=made["config"]).returncode == 64
+    assert (code, got["intact"], got["records"]) == (0, True, 7)
+    assert got["head"].split(":")[0] == "7" and got["head"] != before
+    assert latchkey("audit", "verify", "--expect", "7:abc", config=made["config"]).returncode == 64
 
 
 @pytest.mark.parametrize("column,value", [
@@ -502,16 +502,16 @@ def test_audit_is_whole(made):
     ("detail", "{}"), ("time_ms", 1), ("hash", bytes(32))])
 def test_audit_finds_a_changed_field(made, column, value):
     many_records(made, 3)
-    change(made, f"UPDATE audit SET {column} = ? WHERE seq = 4", value)
+    change(made, f"UPDATE audit SET {column} = ? WHERE seq = 5", value)
     code, got = verdict(made)
-    assert (code, got["intact"], got["record"]) == (DATA_ERROR, False, 4)
+    assert (code, got["intact"], got["record"]) == (DATA_ERROR, False, 5)
 
 
 def test_audit_finds_a_removed_record(made):
     many_records(made, 3)
-    change(made, "DELETE FROM audit WHERE seq = 4")
+    change(made, "DELETE FROM audit WHERE seq = 5")
     code, got = verdict(made)
-    assert code == DATA_ERROR and got["record"] == 4
+    assert code == DATA_ERROR and got["record"] == 5
 
 
 def test_audit_finds_the_last_record_changed(made):
@@ -524,13 +524,13 @@ def test_audit_finds_a_cut_tail_by_the_kept_head(made):
     """Without the kept head nothing in the database shows it, and so it is documented."""
     many_records(made, 3)
     kept = head_of(made)
-    change(made, "DELETE FROM audit WHERE seq >= 5")
+    change(made, "DELETE FROM audit WHERE seq >= 6")
     assert verdict(made)[0] == 0
     code, got = verdict(made, "--expect", kept)
-    assert code == DATA_ERROR and got["record"] == 5
+    assert code == DATA_ERROR and got["record"] == 6
     many_records(made, 3)  # the chain grows past the kept head, with other records
     code, got = verdict(made, "--expect", kept)
-    assert code == DATA_ERROR and got["record"] == 6
+    assert code == DATA_ERROR and got["record"] == 7
 
 
 def test_audit_list_pages(made):
@@ -538,14 +538,14 @@ def test_audit_list_pages(made):
     with sqlite3.connect(os.path.join(made["dataDir"], "latchkey.db")) as database:
         database.executemany(
             "INSERT INTO audit VALUES (?, 1, 'a\x1b[0m', 'b', '', 'c', '', zeroblob(32))",
-            [(seq,) for seq in range(4, 604)])
+            [(seq,) for seq in range(5, 604)])
     database.close()
     assert [row["seq"] for row in rows(made, "audit", "list")] == list(range(1, 604))
     assert [row["seq"] for row in rows(made, "audit", "list", "--after", "100", "--limit", "400")
             ] == list(range(101, 501))
     assert "\x1b" not in ask(made, "audit", "list")
     assert "\x1b" not in ask(made, "audit", "list", "--json")
-    assert verdict(made)[1]["record"] == 4
+    assert verdict(made)[1]["record"] == 5
 
 
 # ---- with the service running
