@@ -108,8 +108,8 @@ shed(struct lk_http_server *s, int fd, const struct sockaddr_storage *address, c
 {
     char peer[LK_PEER_TEXT_CAP];
 
+    lk_metric_add(LK_M_HTTP_CONNECTIONS_SHED, 1); /* before the peer can see it */
     (void)close(fd);
-    lk_metric_add(LK_M_HTTP_CONNECTIONS_SHED, 1);
     lk_peers_text(address, peer);
     lk_http_log(s, "net.shed", reason, peer, NULL, 0);
 }
