@@ -192,6 +192,9 @@ core_assign(void *ctx, struct lk_txn *tx, const struct lk_hub_assign *a, bool *r
     id.secondary_len = 0;
     id.secondary_retires = false;
     if ((a->keep_old_key && (err = old_key_keep(h, ring, &id)) != LK_OK) ||
+        (a->secondary_key_len > 0 &&
+         (err = lk_hub_key_seal(ring, h->rnd, LK_KEY_SECONDARY, a->secondary_key,
+                                a->secondary_key_len, &id)) != LK_OK) ||
         (err = lk_hub_key_seal(ring, h->rnd, LK_KEY_PRIMARY, a->key, a->key_len, &id)) != LK_OK ||
         (err = lk_txn_identity_put(tx, &id, NULL)) != LK_OK) {
         return err;

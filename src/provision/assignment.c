@@ -119,6 +119,10 @@ attestation_record(const struct lk_reg_op *op, struct lk_registration *ret)
         (err = operation_id_make(op->p->config.rnd, ret->operation_id)) != LK_OK) {
         return err;
     }
+    if ((err = lk_strcpy(ret->group, sizeof(ret->group), op->group)) != LK_OK) {
+        return err;
+    }
+    ret->attestation = e->attestation;
     ret->generation = op->record.generation + 1;
     memcpy(ret->ek_id, op->pair.ek_id, LK_EK_ID_LEN);
     memcpy(ret->srk_pub, op->pair.srk_pub, op->pair.srk_pub_len);
@@ -136,27 +140,41 @@ attestation_record(const struct lk_reg_op *op, struct lk_registration *ret)
 
 /* A fresh hub key, wrapped for the TPM. */
 static enum lk_err
-hub_key_make(struct lk_reg_op *op, struct lk_registration *next)
+hub_key_wrap(struct lk_reg_op *op, struct lk_registration *next)
 {
     LK_AUTO_BUF struct lk_buf uri = LK_BUF_INIT;
     LK_AUTO_BUF struct lk_buf blob = LK_BUF_INIT;
     const struct lk_rand *rnd = op->p->config.rnd;
+    struct lk_shared_key *key = &op->hub_keys.primary;
     const char *text;
     enum lk_err err;
 
     if ((err = lk_buf_printf(&uri, "%s/devices/%s", next->hub, next->device_id)) != LK_OK ||
-        (err = lk_rand_fill(rnd, op->hub_key, sizeof(op->hub_key))) != LK_OK) {
+        (err = lk_rand_fill(rnd, key->data, LK_NONCE_KEY_LEN)) != LK_OK) {
         return err;
     }
+    key->len = LK_NONCE_KEY_LEN;
     if ((text = lk_buf_text(&uri)) == NULL) {
         return LK_ERR_NOMEM;
     }
-    err = lk_auth_key_wrap(&op->ek, &op->srk, op->hub_key, sizeof(op->hub_key), text, rnd, &blob);
+    err = lk_auth_key_wrap(&op->ek, &op->srk, key->data, key->len, text, rnd, &blob);
     if (err != LK_OK) {
         return err;
     }
     memcpy(next->auth_key, blob.data, blob.len); /* LK_AUTH_KEY_MAX bounds both */
     next->auth_key_len = blob.len;
+    return LK_OK;
+}
+
+/* A device that has a key already signs with it at its hub too, as its client expects. */
+static enum lk_err
+hub_keys_make(struct lk_reg_op *op, struct lk_registration *next)
+{
+    lk_shared_keys_wipe(&op->hub_keys);
+    if (lk_attestation_is_tpm(next->attestation)) {
+        return hub_key_wrap(op, next);
+    }
+    op->hub_keys = op->keys;
     return LK_OK;
 }
 
@@ -176,7 +194,7 @@ assignment_record(struct lk_reg_op *op, const struct lk_hub *hub, struct lk_regi
     }
     next->status =
         lk_op_link(op, hub)->ops->assign_in_txn != NULL ? LK_REG_ASSIGNED : LK_REG_ASSIGNING;
-    return hub_key_make(op, next);
+    return hub_keys_make(op, next);
 }
 
 enum lk_err

@@ -28,6 +28,8 @@ audit_append(struct lk_txn *tx, const struct lk_reg_op *op, const struct lk_regi
                              lk_dps_substatus_name((enum lk_dps_substatus)r->substatus),
                              (int)r->error_code, op->request_id)) != LK_OK ||
         (err = lk_hex_encode(r->srk_name, r->srk_name_len, &detail)) != LK_OK ||
+        (r->group[0] != '\0' &&
+         (err = lk_buf_printf(&detail, "\",\"group\":\"%s", r->group)) != LK_OK) ||
         (err = lk_buf_puts(&detail, "\"}")) != LK_OK) {
         return err;
     }
@@ -48,6 +50,9 @@ enrollment_still(struct lk_txn *tx, const struct lk_reg_op *op)
 
     lk_enrollment_init(&now);
     err = lk_txn_enrollment_get(tx, op->enrollment.scope, op->enrollment.id, &now);
+    if (err == LK_ERR_NOT_FOUND && op->group[0] != '\0') {
+        err = lk_txn_group_get(tx, op->enrollment.scope, op->group, &now);
+    }
     if (err == LK_ERR_NOT_FOUND ||
         (err == LK_OK && (!now.enabled || strcmp(now.etag, op->enrollment.etag) != 0))) {
         err = LK_ERR_PRECONDITION;
@@ -77,7 +82,7 @@ old_key_lives(const struct lk_reg_op *op)
 {
     const struct lk_registration *was = &op->record, *now = &op->next;
 
-    return op->recorded && was->srk_name_len == now->srk_name_len &&
+    return op->recorded && was->srk_name_len > 0 && was->srk_name_len == now->srk_name_len &&
            memcmp(was->srk_name, now->srk_name, now->srk_name_len) == 0;
 }
 
@@ -86,11 +91,14 @@ hub_assign_of(struct lk_reg_op *op)
 {
     const char *previous = lk_previous_hub(op);
     bool moves = previous != NULL && strcmp(previous, op->next.hub) != 0;
+    const struct lk_shared_keys *keys = &op->hub_keys;
     bool has_twin = op->enrollment.initial_twin.len > 0;
     struct lk_hub_assign a = {.hub = &op->hub,
                               .device_id = op->next.device_id,
-                              .key = op->hub_key,
-                              .key_len = sizeof(op->hub_key),
+                              .key = keys->primary.data,
+                              .key_len = keys->primary.len,
+                              .secondary_key = keys->secondary.data,
+                              .secondary_key_len = keys->secondary.len,
                               .keep_old_key = old_key_lives(op),
                               .from_hub = moves ? previous : NULL,
                               .migrate = moves && op->enrollment.reprovision_migrate,

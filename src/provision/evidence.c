@@ -158,11 +158,14 @@ lk_admission_judge(const struct lk_reg_op *op, const uint8_t *ek_id)
     if (!op->enrolled) {
         return "enrollment.unknown";
     }
+    if (ek_id != NULL && !lk_attestation_is_tpm(op->enrollment.attestation)) {
+        return "enrollment.other_attestation";
+    }
     if (ek_id != NULL && lk_enrolled_ek(&op->enrollment, ek_id) == NULL) {
         return "enrollment.ek_mismatch";
     }
     if (!op->enrollment.enabled) {
-        return "enrollment.disabled";
+        return op->group[0] != '\0' ? "group.disabled" : "enrollment.disabled";
     }
     return NULL;
 }
@@ -194,6 +197,7 @@ enum lk_err
 lk_record_verify(const struct lk_reg_op *op)
 {
     const struct lk_registration *r = &op->record;
+    bool attested = op->recorded && lk_attestation_is_tpm(r->attestation);
     struct lk_nonce_place at = {r->nonce_key_id, r->nonce_epoch};
     struct lk_nonce_subject s = {.scope = op->req.scope,
                                  .registration_id = op->req.registration_id,
@@ -204,7 +208,7 @@ lk_record_verify(const struct lk_reg_op *op)
     uint8_t nonce[LK_NONCE_KEY_LEN];
     enum lk_err err;
 
-    if (!op->recorded) {
+    if (!attested) {
         at = lk_nonce_current(op->ring, op->now_ms, op->p->config.epoch_s);
     }
     if ((err = lk_nonce_key(op->ring, &s, &at, nonce)) == LK_OK) {
@@ -214,5 +218,5 @@ lk_record_verify(const struct lk_reg_op *op)
     if (err == LK_ERR_NOT_FOUND) {
         return LK_ERR_REFUSED; /* made with a master key that is gone from the ring */
     }
-    return err == LK_OK && !op->recorded ? LK_ERR_REFUSED : err;
+    return err == LK_OK && !attested ? LK_ERR_REFUSED : err;
 }

@@ -15,6 +15,8 @@ struct lk_hub_assign {
     const char *device_id;
     const uint8_t *key; /* the new primary key */
     size_t key_len;
+    const uint8_t *secondary_key; /* with a length: the device's own other key, which stays */
+    size_t secondary_key_len;     /* 0: none */
     bool keep_old_key;    /* the previous primary key stays as secondary until the new one is first
                              used */
     const char *from_hub; /* NULL, or the hub that the device leaves (its data is carried over) */

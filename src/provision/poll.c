@@ -15,8 +15,11 @@
 static enum lk_err
 token_admit(const struct lk_reg_op *op, const char **ret_why)
 {
-    enum lk_err err = lk_record_verify(op);
+    enum lk_err err = lk_record_verify(op), member = lk_member_poll_judge(op, ret_why);
 
+    if (op->recorded && !lk_attestation_is_tpm(op->record.attestation)) {
+        return member;
+    }
     if (err == LK_ERR_REFUSED) {
         *ret_why = op->recorded ? "token.signature" : "registration.unknown";
         return err;
@@ -33,7 +36,9 @@ token_admit(const struct lk_reg_op *op, const char **ret_why)
 static bool
 is_admitted(const struct lk_reg_op *op)
 {
-    return lk_admission_judge(op, op->record.ek_id) == NULL;
+    bool by_tpm = lk_attestation_is_tpm(op->record.attestation);
+
+    return lk_admission_judge(op, by_tpm ? op->record.ek_id : NULL) == NULL;
 }
 
 static enum lk_err
@@ -136,6 +141,7 @@ lk_provision_poll(struct lk_provision *p, const struct lk_reg_request *req, lk_r
         lk_op_stop(op, err, why);
         return;
     }
+    op->groups = LK_GROUPS_RECORDED;
     lk_op_read(op, false, poll_answer);
 }
 
@@ -175,5 +181,6 @@ lk_provision_lookup(struct lk_provision *p, const struct lk_reg_request *req, lk
         lk_op_stop(op, err, why);
         return;
     }
+    op->groups = LK_GROUPS_RECORDED;
     lk_op_read(op, false, lookup_answer);
 }

@@ -158,6 +158,9 @@ read_run(struct lk_txn *tx, void *arg)
         return err;
     }
     op->recorded = any && op->record.status != LK_REG_NONE;
+    if ((err = lk_member_read(op, tx)) != LK_OK) {
+        return err;
+    }
     return op->with_hubs ? lk_txn_hub_each(tx, hub_collect, op) : LK_OK;
 }
 

@@ -5,6 +5,7 @@
  *   assignment.c    the hub and its key
  *   assignment_txn.c  the transaction that makes it so
  *   poll.c          poll and look-up
+ *   member.c        devices without a TPM
  *   evidence.c      judging what a request carries and what the store says about it
  *   refusal.c       the audit of refusals
  *   srk_cache.c     what a register without keys falls back on
@@ -15,6 +16,7 @@
 #include "base/metrics.h"
 #include "provision/allocation.h"
 #include "provision/provision.h"
+#include "provision/shared_key.h"
 
 #define LK_RETRY_WINDOW_MS 60000 /* the same authorised request again is the same operation */
 #define LK_POLL_GRACE_MS 600000  /* after an attestation its token may be expired on polls */
@@ -69,6 +71,13 @@ struct lk_provision {
     size_t ops_count; /* begun and not ended */
 };
 
+/* Whether a read looks for the group of a device that has no enrollment of its own. */
+enum lk_group_read {
+    LK_GROUPS_NONE,
+    LK_GROUPS_SEARCHED, /* whose key the token was signed with */
+    LK_GROUPS_RECORDED  /* the one that the record names */
+};
+
 struct lk_reg_op {
     struct lk_provision *p;
     struct lk_keyring *ring; /* the one that it began with; referenced */
@@ -92,15 +101,20 @@ struct lk_reg_op {
     struct lk_job job;
     void (*then)(struct lk_reg_op *op);
     bool with_hubs;
+    enum lk_group_read groups;            /* set before the read */
     bool scope_known, enrolled, recorded; /* recorded: there is a record, not just its generation */
     struct lk_enrollment enrollment;
-    struct lk_registration record; /* generation 0 when there never was one */
-    struct lk_buf hubs;            /* array of struct lk_hub, without their connections */
+    struct lk_registration record;          /* generation 0 when there never was one */
+    struct lk_buf hubs;                     /* array of struct lk_hub, without their connections */
+    char group[LK_REGISTRATION_ID_MAX + 1]; /* that admits the device: enrollment is then its terms
+                                               under the device's ids; "": none */
+    bool groups_seen;                       /* there were some to search */
+    struct lk_shared_keys keys;             /* of the device, when it proves itself by one */
 
     /* What becomes of it (assignment.c). */
     unsigned tries;
     void (*start_over)(struct lk_reg_op *op);
-    uint8_t hub_key[LK_NONCE_KEY_LEN];
+    struct lk_shared_keys hub_keys;
     struct lk_registration next;
     struct lk_hub hub; /* that was chosen */
     enum lk_err hub_err;
@@ -153,6 +167,20 @@ struct lk_nonce_subject lk_op_subject(const struct lk_reg_op *op, const struct l
  * LK_ERR_REFUSED when not, after the same work when there is no record.
  */
 LK_MUST_CHECK enum lk_err lk_record_verify(const struct lk_reg_op *op);
+
+/* ---- devices without a TPM ----------------------------------------------------------------- */
+
+bool lk_attestation_is_tpm(enum lk_attestation kind);
+
+/* Part of the read: the device's keys, and the group that admits it. */
+LK_MUST_CHECK enum lk_err lk_member_read(struct lk_reg_op *op, struct lk_txn *tx);
+/* LK_OK when the token was signed with one of the device's keys; LK_ERR_REFUSED when not, or when
+ * it has none, after the same work. */
+LK_MUST_CHECK enum lk_err lk_member_verify(const struct lk_reg_op *op);
+/* After the read of a register: verify, admit, and go on to the assignment. */
+void lk_member_attest(struct lk_reg_op *op, void (*start_over)(struct lk_reg_op *op));
+/* For the record of such a device: LK_OK when the token opens it. LK_ERR_REFUSED. */
+LK_MUST_CHECK enum lk_err lk_member_poll_judge(const struct lk_reg_op *op, const char **ret_why);
 
 /* ---- assignment ---------------------------------------------------------------------------- */
 

@@ -7,6 +7,8 @@
  *   first leg    judge keys -> read -> admit -> wrap the nonce key           401 challenge
  *   second leg   judge token -> read -> verify -> admit -> assign            202
  *
+ * A device without a TPM has one leg, that looks like the second (member.c).
+ *
  * A refusal costs us what a challenge costs and looks the same whatever the reason, so that nobody
  * learns which devices are enrolled. What is malformed is told apart (400), from the request alone.
  */
@@ -87,7 +89,8 @@ is_same_request(const struct lk_reg_op *op)
 {
     const struct lk_registration *r = &op->record;
 
-    return op->recorded && r->generation == r->nonce_generation + 1 &&
+    return op->recorded && lk_attestation_is_tpm(r->attestation) &&
+           r->generation == r->nonce_generation + 1 &&
            op->now_ms - r->attested_ms <= LK_RETRY_WINDOW_MS &&
            lk_ct_equal(op->token_hash, r->token_hash, sizeof(r->token_hash)) &&
            (!op->has_keys || lk_pair_is_recorded(op));
@@ -172,6 +175,15 @@ keys_recall(struct lk_reg_op *op)
 
 static void attest(struct lk_reg_op *op);
 
+/* Whether a request without keys is of a device with a TPM whose client leaves them out. */
+static bool
+is_tpm(const struct lk_reg_op *op)
+{
+    return op->has_keys ||
+           (op->enrolled ? lk_attestation_is_tpm(op->enrollment.attestation)
+                         : op->recorded && lk_attestation_is_tpm(op->record.attestation));
+}
+
 static void
 start_over(struct lk_reg_op *op)
 {
@@ -184,9 +196,15 @@ attest(struct lk_reg_op *op)
     bool same = is_same_request(op);
     enum lk_err verified = attestation_verify(op);
     enum lk_err replayed = lk_record_verify(op);
-    const char *why = lk_admission_judge(op, same                                ? op->record.ek_id
-                                             : verified == LK_OK || op->has_keys ? op->pair.ek_id
-                                                                                 : NULL);
+    const char *why;
+
+    if (!is_tpm(op)) {
+        lk_member_attest(op, start_over);
+        return;
+    }
+    why = lk_admission_judge(op, same                                ? op->record.ek_id
+                                 : verified == LK_OK || op->has_keys ? op->pair.ek_id
+                                                                     : NULL);
 
     if (why == NULL && same) {
         lk_metric_add(LK_M_REG_RETRIED, 1);
@@ -247,5 +265,6 @@ lk_provision_register(struct lk_provision *p, const struct lk_reg_request *req,
         lk_op_stop(op, LK_ERR_REFUSED, "token.expired");
         return;
     }
+    op->groups = op->has_keys ? LK_GROUPS_NONE : LK_GROUPS_SEARCHED;
     lk_op_read(op, true, attest);
 }
