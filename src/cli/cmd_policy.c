@@ -3,50 +3,35 @@
 
 #include <string.h>
 
-struct policy_cmd {
-    struct lk_cli_service s;
-    struct lk_cli_common common;
-    const struct lk_cli_form *form;
-    struct lk_policy policy; /* scope and name are given; the rest is read or made */
-    const char *host;        /* given */
-    enum lk_policy_slot slot;
-    bool both_slots, reveal;
-    unsigned rights;
-    char service_host[LK_HOST_NAME_MAX + 1]; /* of the scope */
-};
-
-static void
-cmd_fini(struct policy_cmd *c)
+void
+lk_cli_policy_fini(struct lk_cli_policy *c)
 {
     lk_policy_fini(&c->policy);
     lk_cli_service_close(&c->s);
 }
-#define AUTO_CMD __attribute__((cleanup(cmd_fini)))
-
-enum { OPT_RIGHTS = LK_CLI_OPT_COMMAND, OPT_PRIMARY, OPT_SECONDARY, OPT_REVEAL, OPT_HOST };
 
 static void
-slot_take(struct policy_cmd *c, enum lk_policy_slot slot)
+slot_take(struct lk_cli_policy *c, enum lk_policy_slot slot)
 {
-    c->both_slots = c->slot != 0 && c->slot != slot;
+    c->both_slots = c->both_slots || (c->slot != 0 && c->slot != slot);
     c->slot = slot;
 }
 
-static enum lk_err
-policy_take(void *ctx, int option, const char *value)
+enum lk_err
+lk_cli_policy_take(void *ctx, int option, const char *value)
 {
-    struct policy_cmd *c = (struct policy_cmd *)ctx;
+    struct lk_cli_policy *c = (struct lk_cli_policy *)ctx;
 
     switch (option) {
-    case OPT_RIGHTS:
+    case LK_CLI_POLICY_OPT_RIGHTS:
         return lk_rights_parse(value, &c->rights) == LK_OK ? LK_OK : LK_ERR_ARG;
-    case OPT_PRIMARY:
+    case LK_CLI_POLICY_OPT_PRIMARY:
         slot_take(c, LK_POLICY_PRIMARY);
         return LK_OK;
-    case OPT_SECONDARY:
+    case LK_CLI_POLICY_OPT_SECONDARY:
         slot_take(c, LK_POLICY_SECONDARY);
         return LK_OK;
-    case OPT_REVEAL:
+    case LK_CLI_POLICY_OPT_REVEAL:
         c->reveal = true;
         return LK_OK;
     default:
@@ -55,10 +40,9 @@ policy_take(void *ctx, int option, const char *value)
     }
 }
 
-/* Read the options and the name; 0, or the command is over with *ret_code. */
-static bool
-cmd_options(struct policy_cmd *c, const struct lk_cli_form *form, int argc, char **argv,
-            int *ret_code)
+bool
+lk_cli_policy_options(struct lk_cli_policy *c, const struct lk_cli_form *form, int argc,
+                      char **argv, int *ret_code)
 {
     char shown[LK_CLI_SHOWN_CAP];
 
@@ -83,20 +67,25 @@ cmd_options(struct policy_cmd *c, const struct lk_cli_form *form, int argc, char
     return true;
 }
 
-/* Open the store and find the scope. */
-static int
-cmd_open(struct policy_cmd *c, enum lk_cli_access access)
+int
+lk_cli_policy_open(struct lk_cli_policy *c, enum lk_cli_access access)
 {
     int code = lk_cli_service_open(c->common.config, access, &c->s);
 
     return code != 0 ? code : lk_cli_scope(&c->s, c->common.scope, c->policy.scope);
 }
 
-static enum lk_err
-audit_policy(struct lk_txn *tx, const char *actor, const char *action, const struct lk_policy *p,
-             const char *detail)
+enum lk_err
+lk_cli_policy_audit(struct lk_txn *tx, const char *actor, const char *action,
+                    const struct lk_policy *p, const char *detail)
 {
     return lk_txn_audit_append(tx, actor, action, p->scope, p->name, detail);
+}
+
+const char *
+lk_cli_policy_slot(enum lk_policy_slot slot)
+{
+    return slot == LK_POLICY_PRIMARY ? "{\"key\":\"primary\"}" : "{\"key\":\"secondary\"}";
 }
 
 /* ---- add ------------------------------------------------------------------------------------- */
@@ -109,13 +98,14 @@ static const struct lk_cli_form add_form = {
         "  --rights RIGHT,...       of ServiceConfig, EnrollmentRead, EnrollmentWrite,\n"
         "                           DeviceConnect, RegistrationStatusRead,\n"
         "                           RegistrationStatusWrite\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
-    .options = (const struct option[]){{"rights", required_argument, NULL, OPT_RIGHTS},
-                                       LK_CLI_SCOPE_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
-                                       LK_CLI_END_OPTIONS},
+    .options =
+        (const struct option[]){{"rights", required_argument, NULL, LK_CLI_POLICY_OPT_RIGHTS},
+                                LK_CLI_SCOPE_OPTION,
+                                LK_CLI_CONFIG_OPTION,
+                                LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
-    .take = policy_take,
+    .take = lk_cli_policy_take,
 };
 
 enum lk_err
@@ -139,13 +129,13 @@ lk_cli_policy_create(struct lk_txn *tx, const char *actor, const struct lk_polic
         return LK_ERR_NOMEM;
     }
     err = lk_txn_policy_put(tx, p);
-    return err != LK_OK ? err : audit_policy(tx, actor, "policy.add", p, text);
+    return err != LK_OK ? err : lk_cli_policy_audit(tx, actor, "policy.add", p, text);
 }
 
 static enum lk_err
 add_run(struct lk_txn *tx, void *arg)
 {
-    struct policy_cmd *c = (struct policy_cmd *)arg;
+    struct lk_cli_policy *c = (struct lk_cli_policy *)arg;
 
     return lk_cli_policy_create(tx, c->s.actor, &c->policy);
 }
@@ -153,18 +143,18 @@ add_run(struct lk_txn *tx, void *arg)
 static int
 policy_add(int argc, char **argv)
 {
-    AUTO_CMD struct policy_cmd c = {.host = NULL};
+    LK_AUTO_CLI_POLICY struct lk_cli_policy c = {.host = NULL};
     char scope[LK_ID_SCOPE_MAX + 1], name[LK_POLICY_NAME_MAX + 1];
     int code;
     enum lk_err err;
 
-    if (!cmd_options(&c, &add_form, argc, argv, &code)) {
+    if (!lk_cli_policy_options(&c, &add_form, argc, argv, &code)) {
         return code;
     }
     if (c.rights == 0) {
         return lk_cli_usage(add_form.usage, "--rights is needed");
     }
-    if ((code = cmd_open(&c, LK_CLI_WRITE)) != 0) {
+    if ((code = lk_cli_policy_open(&c, LK_CLI_WRITE)) != 0) {
         return code;
     }
     memcpy(scope, c.policy.scope, sizeof(scope));
@@ -187,14 +177,14 @@ static const struct lk_cli_form list_form = {
 };
 
 /* NULL when out of memory. */
-static const char *
-rights_text(unsigned rights, struct lk_buf *buf)
+const char *
+lk_cli_policy_rights(unsigned rights, struct lk_buf *buf)
 {
     return lk_rights_format(rights, buf) == LK_OK ? lk_buf_text(buf) : NULL;
 }
 
-static json_t *
-policy_json(const struct lk_policy *p, const char *rights)
+json_t *
+lk_cli_policy_json(const struct lk_policy *p, const char *rights)
 {
     char created[LK_CLI_TIME_CAP], updated[LK_CLI_TIME_CAP];
 
@@ -208,13 +198,13 @@ policy_put(void *ctx, const struct lk_policy *p)
 {
     struct lk_cli_listing *l = (struct lk_cli_listing *)ctx;
     LK_AUTO_BUF struct lk_buf buf = LK_BUF_INIT;
-    const char *rights = rights_text(p->rights, &buf);
+    const char *rights = lk_cli_policy_rights(p->rights, &buf);
     char created[LK_CLI_TIME_CAP];
 
     if (rights == NULL) {
         return LK_ERR_NOMEM;
     }
-    return l->json ? lk_cli_put_json(&l->text, policy_json(p, rights))
+    return l->json ? lk_cli_put_json(&l->text, lk_cli_policy_json(p, rights))
                    : lk_buf_printf(&l->text, "%-28s %-25s %s\n", p->name,
                                    lk_cli_time(p->created_ms, created), rights);
 }
@@ -230,7 +220,7 @@ policies_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
 static int
 policy_list(int argc, char **argv)
 {
-    AUTO_CMD struct policy_cmd c = {.host = NULL};
+    LK_AUTO_CLI_POLICY struct lk_cli_policy c = {.host = NULL};
     struct lk_cli_listing list = {
         .page = policies_page,
         .what = "cannot list the policies",
@@ -238,148 +228,12 @@ policy_list(int argc, char **argv)
         .ctx = c.policy.scope};
     int code;
 
-    if (!cmd_options(&c, &list_form, argc, argv, &code) ||
-        (code = cmd_open(&c, LK_CLI_READ)) != 0) {
+    if (!lk_cli_policy_options(&c, &list_form, argc, argv, &code) ||
+        (code = lk_cli_policy_open(&c, LK_CLI_READ)) != 0) {
         return code;
     }
     list.json = c.common.json;
     return lk_cli_list(&c.s, &list);
-}
-
-/* ---- show ------------------------------------------------------------------------------------ */
-
-static const struct lk_cli_form show_form = {
-    .usage = "latchkey policy show NAME [--connection-string [--host NAME] [--secondary]]\n"
-             "                            [--scope ID] [--json] [--config FILE]",
-    .help =
-        "Show an access policy: its rights, and when it was made and changed.\n\n"
-        "  --connection-string      print the connection string and nothing else: it is secret,\n"
-        "                           opens the operators' API, and that it was told is in the\n"
-        "                           audit record\n"
-        "  --host NAME              host name in it; default the scope's\n"
-        "  --primary                with the primary key, which is the default\n"
-        "  --secondary              with the secondary key\n" LK_CLI_SCOPE_HELP
-        "  --json                   as one JSON document\n" LK_CLI_CONFIG_HELP,
-    .options = (const struct option[]){{"connection-string", no_argument, NULL, OPT_REVEAL},
-                                       {"host", required_argument, NULL, OPT_HOST},
-                                       {"primary", no_argument, NULL, OPT_PRIMARY},
-                                       {"secondary", no_argument, NULL, OPT_SECONDARY},
-                                       LK_CLI_SCOPE_OPTION,
-                                       LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
-                                       LK_CLI_END_OPTIONS},
-    .words_min = 1,
-    .words_max = 1,
-    .take = policy_take,
-};
-
-static const char *
-slot_name(enum lk_policy_slot slot)
-{
-    return slot == LK_POLICY_PRIMARY ? "{\"key\":\"primary\"}" : "{\"key\":\"secondary\"}";
-}
-
-static enum lk_err
-show_run(struct lk_txn *tx, void *arg)
-{
-    struct policy_cmd *c = (struct policy_cmd *)arg;
-    struct lk_scope scope;
-    enum lk_err err;
-
-    if ((err = lk_txn_policy_get(tx, c->policy.scope, c->policy.name, &c->policy)) != LK_OK ||
-        (err = lk_txn_scope_get(tx, c->policy.scope, &scope)) != LK_OK) {
-        return err;
-    }
-    memcpy(c->service_host, scope.service_host, sizeof(c->service_host));
-    if (!c->reveal || (c->host == NULL && scope.service_host[0] == '\0')) {
-        return LK_OK;
-    }
-    return audit_policy(tx, c->s.actor, "policy.reveal", &c->policy, slot_name(c->slot));
-}
-
-static int
-shown_print(const struct policy_cmd *c)
-{
-    LK_AUTO_BUF struct lk_buf buf = LK_BUF_INIT;
-    LK_AUTO(json) json_t *o = NULL;
-    char created[LK_CLI_TIME_CAP], updated[LK_CLI_TIME_CAP];
-    const char *rights = rights_text(c->policy.rights, &buf);
-
-    if (rights == NULL || (o = policy_json(&c->policy, rights)) == NULL) {
-        return lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer");
-    }
-    if (c->common.json) {
-        return lk_cli_print_json(o);
-    }
-    (void)printf("name      %s\nscope     %s\nrights    %s\ncreated   %s\nchanged   %s\n",
-                 c->policy.name, c->policy.scope, rights,
-                 lk_cli_time(c->policy.created_ms, created),
-                 lk_cli_time(c->policy.updated_ms, updated));
-    return 0;
-}
-
-static int
-secret_print(const struct policy_cmd *c, const char *text)
-{
-    LK_AUTO_BUF struct lk_buf buf = LK_BUF_INIT;
-    LK_AUTO(json) json_t *o = NULL;
-    const char *rights = rights_text(c->policy.rights, &buf);
-
-    lk_cli_note("the connection string is secret: whoever has it has the rights of the policy");
-    if (!c->common.json) {
-        (void)puts(text);
-        return 0;
-    }
-    if (rights == NULL || (o = policy_json(&c->policy, rights)) == NULL ||
-        json_object_set_new(o, "connectionString", json_string(text)) != 0) {
-        return lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer");
-    }
-    return lk_cli_print_json(o);
-}
-
-static int
-secret_show(const struct policy_cmd *c)
-{
-    LK_AUTO_BUF struct lk_buf buf = LK_BUF_INIT;
-    const char *host = c->host != NULL ? c->host : c->service_host;
-    const char *text;
-    enum lk_err err;
-
-    if (host[0] == '\0') {
-        return lk_cli_usage(c->form->usage, "the scope has no host name: give one with --host, or "
-                                            "to the scope with `latchkey scope set`");
-    }
-    err = lk_policy_connection_string(c->s.ring, &c->policy, c->slot, host, &buf);
-    if (err != LK_OK || (text = lk_buf_text(&buf)) == NULL) {
-        return lk_cli_fail(err != LK_OK ? err : LK_ERR_NOMEM, "cannot open the policy's key");
-    }
-    return secret_print(c, text);
-}
-
-static int
-policy_show(int argc, char **argv)
-{
-    AUTO_CMD struct policy_cmd c = {.host = NULL};
-    int code;
-    enum lk_err err;
-
-    if (!cmd_options(&c, &show_form, argc, argv, &code)) {
-        return code;
-    }
-    if (!c.reveal && (c.host != NULL || c.slot != 0)) {
-        return lk_cli_usage(show_form.usage,
-                            "--host, --primary and --secondary go with --connection-string");
-    }
-    c.slot = c.slot != 0 ? c.slot : LK_POLICY_PRIMARY;
-    if ((code = cmd_open(&c, c.reveal ? LK_CLI_WRITE : LK_CLI_READ)) != 0) {
-        return code;
-    }
-    err = c.reveal ? lk_store_write_wait(c.s.session, show_run, &c)
-                   : lk_store_read_wait(c.s.session, show_run, &c);
-    if (err != LK_OK) {
-        return lk_cli_store_fail(err, "cannot show the policy");
-    }
-    return c.reveal ? secret_show(&c) : shown_print(&c);
 }
 
 /* ---- remove ---------------------------------------------------------------------------------- */
@@ -397,21 +251,22 @@ static const struct lk_cli_form remove_form = {
 static enum lk_err
 remove_run(struct lk_txn *tx, void *arg)
 {
-    struct policy_cmd *c = (struct policy_cmd *)arg;
+    struct lk_cli_policy *c = (struct lk_cli_policy *)arg;
     enum lk_err err = lk_txn_policy_delete(tx, c->policy.scope, c->policy.name);
 
-    return err != LK_OK ? err : audit_policy(tx, c->s.actor, "policy.remove", &c->policy, "");
+    return err != LK_OK ? err
+                        : lk_cli_policy_audit(tx, c->s.actor, "policy.remove", &c->policy, "");
 }
 
 static int
 policy_remove(int argc, char **argv)
 {
-    AUTO_CMD struct policy_cmd c = {.host = NULL};
+    LK_AUTO_CLI_POLICY struct lk_cli_policy c = {.host = NULL};
     int code;
     enum lk_err err;
 
-    if (!cmd_options(&c, &remove_form, argc, argv, &code) ||
-        (code = cmd_open(&c, LK_CLI_WRITE)) != 0) {
+    if (!lk_cli_policy_options(&c, &remove_form, argc, argv, &code) ||
+        (code = lk_cli_policy_open(&c, LK_CLI_WRITE)) != 0) {
         return code;
     }
     err = lk_store_write_wait(c.s.session, remove_run, &c);
@@ -428,20 +283,21 @@ static const struct lk_cli_form roll_form = {
         "other.\n\n"
         "  --primary                roll the primary key\n"
         "  --secondary              roll the secondary key\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
-    .options = (const struct option[]){{"primary", no_argument, NULL, OPT_PRIMARY},
-                                       {"secondary", no_argument, NULL, OPT_SECONDARY},
-                                       LK_CLI_SCOPE_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
-                                       LK_CLI_END_OPTIONS},
+    .options =
+        (const struct option[]){{"primary", no_argument, NULL, LK_CLI_POLICY_OPT_PRIMARY},
+                                {"secondary", no_argument, NULL, LK_CLI_POLICY_OPT_SECONDARY},
+                                LK_CLI_SCOPE_OPTION,
+                                LK_CLI_CONFIG_OPTION,
+                                LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
-    .take = policy_take,
+    .take = lk_cli_policy_take,
 };
 
 static enum lk_err
 roll_run(struct lk_txn *tx, void *arg)
 {
-    struct policy_cmd *c = (struct policy_cmd *)arg;
+    struct lk_cli_policy *c = (struct lk_cli_policy *)arg;
     enum lk_err err;
 
     if ((err = lk_txn_policy_get(tx, c->policy.scope, c->policy.name, &c->policy)) != LK_OK ||
@@ -450,23 +306,24 @@ roll_run(struct lk_txn *tx, void *arg)
         (err = lk_txn_policy_put(tx, &c->policy)) != LK_OK) {
         return err;
     }
-    return audit_policy(tx, c->s.actor, "policy.roll", &c->policy, slot_name(c->slot));
+    return lk_cli_policy_audit(tx, c->s.actor, "policy.roll", &c->policy,
+                               lk_cli_policy_slot(c->slot));
 }
 
 static int
 policy_roll(int argc, char **argv)
 {
-    AUTO_CMD struct policy_cmd c = {.host = NULL};
+    LK_AUTO_CLI_POLICY struct lk_cli_policy c = {.host = NULL};
     int code;
     enum lk_err err;
 
-    if (!cmd_options(&c, &roll_form, argc, argv, &code)) {
+    if (!lk_cli_policy_options(&c, &roll_form, argc, argv, &code)) {
         return code;
     }
     if (c.slot == 0) {
         return lk_cli_usage(roll_form.usage, "--primary or --secondary is needed");
     }
-    if ((code = cmd_open(&c, LK_CLI_WRITE)) != 0) {
+    if ((code = lk_cli_policy_open(&c, LK_CLI_WRITE)) != 0) {
         return code;
     }
     err = lk_store_write_wait(c.s.session, roll_run, &c);
@@ -479,7 +336,7 @@ lk_cmd_policy(int argc, char **argv)
     static const struct lk_command commands[] = {
         {"add", policy_add, "add an access policy"},
         {"list", policy_list, "list the access policies"},
-        {"show", policy_show, "show one, and its connection string when asked for"},
+        {"show", lk_cli_policy_show, "show one, and its connection string when asked for"},
         {"remove", policy_remove, "remove an access policy"},
         {"roll", policy_roll, "replace one of its two keys"},
         {NULL, NULL, NULL},

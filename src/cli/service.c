@@ -104,9 +104,7 @@ store_open(const struct lk_config *config, const struct lk_keyring *ring, enum l
     if (err == LK_OK) {
         return 0;
     }
-    if (err == LK_ERR_SCHEMA) {
-        hint = "it belongs to a newer version of latchkey: use that one";
-    } else if (err == LK_ERR_NOT_FOUND) {
+    if (err == LK_ERR_NOT_FOUND) {
         hint = "the configuration names it, but it is not there: restore it, or run `latchkey "
                "init` with another --data-dir";
     } else if (errno == EACCES || errno == EPERM) {

@@ -30,8 +30,9 @@ version_get(struct store_conn *c, const char *path, int64_t *ret)
         return LK_ERR_SCHEMA;
     }
     if (version > sqlite_schema_steps_count) {
-        store_error_set("%s: schema %lld is newer than this program, which knows %d", path,
-                        (long long)version, sqlite_schema_steps_count);
+        store_error_set("%s: schema %lld is newer than this program, which knows %d: use "
+                        "the newer one",
+                        path, (long long)version, sqlite_schema_steps_count);
         return LK_ERR_SCHEMA;
     }
     *ret = version;
@@ -88,8 +89,9 @@ sq_schema_update(struct store_conn *c, const char *path, bool may_create, bool r
         return LK_ERR_SCHEMA;
     }
     if (version < sqlite_schema_steps_count && read_only) {
-        store_error_set("%s: schema %lld is older than this program, and may not be changed", path,
-                        (long long)version);
+        store_error_set("%s: schema %lld is of an older program: starting latchkeyd, or any "
+                        "command that changes something, updates it",
+                        path, (long long)version);
         return LK_ERR_SCHEMA;
     }
     while (err == LK_OK && version < sqlite_schema_steps_count) {

@@ -222,7 +222,7 @@ schema_from_step_1(void **state)
     struct fixture *f = (struct fixture *)*state;
     struct lk_enrollment e;
     struct lk_registration r = {0};
-    char path[160], id[LK_REGISTRATION_ID_MAX + 1];
+    char path[160], id[LK_REGISTRATION_ID_MAX + 1], error[LK_STORE_ERROR_CAP];
 
     fixture_close(f);
     path_of(f, "", path);
@@ -230,7 +230,8 @@ schema_from_step_1(void **state)
     raw_sql(f, sqlite_schema_steps[0]);
     raw_sql(f, step_1_rows);
     f->config.read_only = true;
-    assert_int_equal(open_again(f, false, (char[LK_STORE_ERROR_CAP]){""}), LK_ERR_SCHEMA);
+    assert_int_equal(open_again(f, false, error), LK_ERR_SCHEMA);
+    assert_non_null(strstr(error, "updates it"));
     f->config.read_only = false;
     f->config.create = false;
     fixture_open(f);

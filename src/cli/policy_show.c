@@ -1,0 +1,134 @@
+/* latchkey policy show: a policy, and its connection string when that is asked for. */
+#include <string.h>
+
+#include "cli/cmd_policy.h"
+
+static const struct lk_cli_form show_form = {
+    .usage = "latchkey policy show NAME [--connection-string [--host NAME] [--secondary]]\n"
+             "                            [--scope ID] [--json] [--config FILE]",
+    .help =
+        "Show an access policy: its rights, and when it was made and changed.\n\n"
+        "  --connection-string      print the connection string and nothing else: it is secret,\n"
+        "                           opens the operators' API, and that it was told is in the\n"
+        "                           audit record\n"
+        "  --host NAME              host name in it; default the scope's\n"
+        "  --primary                with the primary key, which is the default\n"
+        "  --secondary              with the secondary key\n" LK_CLI_SCOPE_HELP
+        "  --json                   as one JSON document\n" LK_CLI_CONFIG_HELP,
+    .options =
+        (const struct option[]){{"connection-string", no_argument, NULL, LK_CLI_POLICY_OPT_REVEAL},
+                                {"host", required_argument, NULL, LK_CLI_POLICY_OPT_HOST},
+                                {"primary", no_argument, NULL, LK_CLI_POLICY_OPT_PRIMARY},
+                                {"secondary", no_argument, NULL, LK_CLI_POLICY_OPT_SECONDARY},
+                                LK_CLI_SCOPE_OPTION,
+                                LK_CLI_JSON_OPTION,
+                                LK_CLI_CONFIG_OPTION,
+                                LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+    .take = lk_cli_policy_take,
+};
+
+static enum lk_err
+show_run(struct lk_txn *tx, void *arg)
+{
+    struct lk_cli_policy *c = (struct lk_cli_policy *)arg;
+    struct lk_scope scope;
+    enum lk_err err;
+
+    if ((err = lk_txn_policy_get(tx, c->policy.scope, c->policy.name, &c->policy)) != LK_OK ||
+        (err = lk_txn_scope_get(tx, c->policy.scope, &scope)) != LK_OK) {
+        return err;
+    }
+    memcpy(c->service_host, scope.service_host, sizeof(c->service_host));
+    if (!c->reveal || (c->host == NULL && scope.service_host[0] == '\0')) {
+        return LK_OK;
+    }
+    return lk_cli_policy_audit(tx, c->s.actor, "policy.reveal", &c->policy,
+                               lk_cli_policy_slot(c->slot));
+}
+
+static int
+shown_print(const struct lk_cli_policy *c)
+{
+    LK_AUTO_BUF struct lk_buf buf = LK_BUF_INIT;
+    LK_AUTO(json) json_t *o = NULL;
+    char created[LK_CLI_TIME_CAP], updated[LK_CLI_TIME_CAP];
+    const char *rights = lk_cli_policy_rights(c->policy.rights, &buf);
+
+    if (rights == NULL || (o = lk_cli_policy_json(&c->policy, rights)) == NULL) {
+        return lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer");
+    }
+    if (c->common.json) {
+        return lk_cli_print_json(o);
+    }
+    (void)printf("name      %s\nscope     %s\nrights    %s\ncreated   %s\nchanged   %s\n",
+                 c->policy.name, c->policy.scope, rights,
+                 lk_cli_time(c->policy.created_ms, created),
+                 lk_cli_time(c->policy.updated_ms, updated));
+    return 0;
+}
+
+static int
+secret_print(const struct lk_cli_policy *c, const char *text)
+{
+    LK_AUTO_BUF struct lk_buf buf = LK_BUF_INIT;
+    LK_AUTO(json) json_t *o = NULL;
+    const char *rights = lk_cli_policy_rights(c->policy.rights, &buf);
+
+    lk_cli_note("the connection string is secret: whoever has it has the rights of the policy");
+    if (!c->common.json) {
+        (void)puts(text);
+        return 0;
+    }
+    if (rights == NULL || (o = lk_cli_policy_json(&c->policy, rights)) == NULL ||
+        json_object_set_new(o, "connectionString", json_string(text)) != 0) {
+        return lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer");
+    }
+    return lk_cli_print_json(o);
+}
+
+static int
+secret_show(const struct lk_cli_policy *c)
+{
+    LK_AUTO_BUF struct lk_buf buf = LK_BUF_INIT;
+    const char *host = c->host != NULL ? c->host : c->service_host;
+    const char *text;
+    enum lk_err err;
+
+    if (host[0] == '\0') {
+        return lk_cli_usage(c->form->usage, "the scope has no host name: give one with --host, or "
+                                            "to the scope with `latchkey scope set`");
+    }
+    err = lk_policy_connection_string(c->s.ring, &c->policy, c->slot, host, &buf);
+    if (err != LK_OK || (text = lk_buf_text(&buf)) == NULL) {
+        return lk_cli_fail(err != LK_OK ? err : LK_ERR_NOMEM, "cannot open the policy's key");
+    }
+    return secret_print(c, text);
+}
+
+int
+lk_cli_policy_show(int argc, char **argv)
+{
+    LK_AUTO_CLI_POLICY struct lk_cli_policy c = {.host = NULL};
+    int code;
+    enum lk_err err;
+
+    if (!lk_cli_policy_options(&c, &show_form, argc, argv, &code)) {
+        return code;
+    }
+    if (!c.reveal && (c.host != NULL || c.slot != 0)) {
+        return lk_cli_usage(show_form.usage,
+                            "--host, --primary and --secondary go with --connection-string");
+    }
+    c.slot = c.slot != 0 ? c.slot : LK_POLICY_PRIMARY;
+    if ((code = lk_cli_policy_open(&c, c.reveal ? LK_CLI_WRITE : LK_CLI_READ)) != 0) {
+        return code;
+    }
+    err = c.reveal ? lk_store_write_wait(c.s.session, show_run, &c)
+                   : lk_store_read_wait(c.s.session, show_run, &c);
+    if (err != LK_OK) {
+        return lk_cli_store_fail(err, "cannot show the policy");
+    }
+    return c.reveal ? secret_show(&c) : shown_print(&c);
+}
