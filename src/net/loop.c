@@ -308,6 +308,24 @@ lk_watch_new(struct lk_loop *loop, int fd, void (*fn)(void *ctx), void *ctx, str
 }
 
 enum lk_err
+lk_watch_wait(struct lk_watch *w, bool readable, bool writable)
+{
+    struct event_base *base = event_get_base(w->ev);
+    int fd = event_get_fd(w->ev);
+    int what = (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0);
+
+    (void)event_del(w->ev); /* it can only fail for one that was never assigned */
+    if (what == 0) {
+        return LK_OK;
+    }
+    if (event_assign(w->ev, base, fd, (short)(what | EV_PERSIST), watch_cb, w) != 0 ||
+        event_add(w->ev, NULL) != 0) {
+        return LK_ERR_IO;
+    }
+    return LK_OK;
+}
+
+enum lk_err
 lk_watch_signal(struct lk_loop *loop, int signo, void (*fn)(void *ctx), void *ctx,
                 struct lk_watch **ret)
 {

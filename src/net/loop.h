@@ -39,6 +39,8 @@ LK_DEFINE_AUTO(struct lk_timer, lk_timer, lk_timer_free);
  */
 LK_MUST_CHECK enum lk_err lk_watch_new(struct lk_loop *loop, int fd, void (*fn)(void *ctx),
                                        void *ctx, struct lk_watch **ret);
+/* From now on call fn when fd is readable, or writable, or either; both false: not at all. */
+LK_MUST_CHECK enum lk_err lk_watch_wait(struct lk_watch *w, bool readable, bool writable);
 void lk_watch_free(struct lk_watch *w);
 LK_DEFINE_AUTO(struct lk_watch, lk_watch, lk_watch_free);
 
