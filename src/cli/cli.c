@@ -123,7 +123,7 @@ fd_drop(int *fd)
 }
 
 enum lk_err
-lk_cli_file_read(const char *path, size_t max, struct lk_buf *ret)
+lk_cli_bytes_read(const char *path, size_t max, struct lk_buf *ret)
 {
     __attribute__((cleanup(fd_drop))) int fd =
         strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
@@ -140,10 +140,16 @@ lk_cli_file_read(const char *path, size_t max, struct lk_buf *ret)
         err = n > 0 ? lk_buf_put(ret, chunk, (size_t)n) : LK_OK;
     }
     lk_wipe(chunk, sizeof(chunk));
-    if (err != LK_OK || n < 0) {
-        return err != LK_OK ? err : LK_ERR_IO;
-    }
-    return ret->len > 0 && memchr(ret->data, 0, ret->len) != NULL ? LK_ERR_FORMAT : LK_OK;
+    return err == LK_OK && n < 0 ? LK_ERR_IO : err;
+}
+
+enum lk_err
+lk_cli_file_read(const char *path, size_t max, struct lk_buf *ret)
+{
+    enum lk_err err = lk_cli_bytes_read(path, max, ret);
+
+    return err == LK_OK && ret->len > 0 && memchr(ret->data, 0, ret->len) != NULL ? LK_ERR_FORMAT
+                                                                                  : err;
 }
 
 enum lk_err

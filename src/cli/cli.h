@@ -57,6 +57,9 @@ LK_MUST_CHECK enum lk_err lk_cli_secret_read(const char *path, struct lk_buf *re
  * differs only in the final newline. */
 LK_MUST_CHECK enum lk_err lk_cli_file_read(const char *path, size_t max, struct lk_buf *ret);
 
+/* The same for a file that is no text: a NUL is a byte like others. */
+LK_MUST_CHECK enum lk_err lk_cli_bytes_read(const char *path, size_t max, struct lk_buf *ret);
+
 /*
  * Flush stdout and tell whether everything got there: a full disk or a closed pipe is a failure.
  * Returns code when it did, the exit code of LK_ERR_IO otherwise.
@@ -74,5 +77,6 @@ int lk_cmd_key(int argc, char **argv);
 int lk_cmd_policy(int argc, char **argv);
 int lk_cmd_registration(int argc, char **argv);
 int lk_cmd_scope(int argc, char **argv);
+int lk_cmd_trust(int argc, char **argv);
 
 #endif
