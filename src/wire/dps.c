@@ -141,21 +141,18 @@ lk_dps_register_format(const struct lk_dps_register *m, struct lk_buf *ret)
 enum lk_err
 lk_dps_challenge_format(const void *auth_key, size_t len, struct lk_buf *ret)
 {
-    LK_AUTO(json) json_t *root = json_object();
-    enum lk_err err;
+    struct lk_object root;
+    enum lk_err err = lk_object_begin(ret, &root);
 
-    if (root == NULL) {
-        return LK_ERR_NOMEM;
-    }
-    if ((err = lk_member_text(root, "message",
+    if (err != LK_OK ||
+        (err = lk_object_text(&root, "message",
                               "Authorization required, resend request using supplied key")) !=
             LK_OK ||
-        (err = lk_member_base64(root, "authenticationKey", auth_key, len)) != LK_OK ||
-        (err = lk_member_put(root, "unencryptedAuthenticationKey", json_null())) != LK_OK ||
-        (err = lk_member_text(root, "keyName", KEY_NAME)) != LK_OK) {
-        return err;
+        (err = lk_object_base64(&root, "authenticationKey", auth_key, len)) != LK_OK ||
+        (err = lk_object_raw(&root, "unencryptedAuthenticationKey", "null")) != LK_OK) {
+        return lk_object_end(&root, err);
     }
-    return lk_json_write(root, ret);
+    return lk_object_end(&root, lk_object_text(&root, "keyName", KEY_NAME));
 }
 
 enum lk_err

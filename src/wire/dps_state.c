@@ -1,5 +1,6 @@
 /* The registration state, and the operation status that carries it (device-protocol.md 1.6, 1.7).
  */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -43,36 +44,39 @@ lk_dps_state_fini(struct lk_dps_state *s)
 /* ---- format ---------------------------------------------------------------------------------- */
 
 static enum lk_err
-auth_key_put(json_t *state, const struct lk_buf *auth_key)
+auth_key_put(struct lk_object *state, const struct lk_buf *auth_key)
 {
-    json_t *tpm;
+    struct lk_object tpm;
     enum lk_err err;
 
     if (auth_key->len == 0) {
         return LK_OK;
     }
-    tpm = json_object();
-    if ((err = lk_member_put(state, "tpm", tpm)) != LK_OK) {
+    if ((err = lk_object_name(state, "tpm")) != LK_OK ||
+        (err = lk_object_begin(state->buf, &tpm)) != LK_OK) {
         return err;
     }
-    return lk_member_base64(tpm, "authenticationKey", auth_key->data, auth_key->len);
+    return lk_object_end(
+        &tpm, lk_object_base64(&tpm, "authenticationKey", auth_key->data, auth_key->len));
 }
 
 static enum lk_err
-error_put(json_t *state, const struct lk_dps_state *s)
+error_put(struct lk_object *state, const struct lk_dps_state *s)
 {
+    char code[sizeof("-2147483648")];
     enum lk_err err;
 
     if (s->error_code == 0) {
         return LK_OK;
     }
-    err = lk_member_put(state, "errorCode", json_integer(s->error_code));
-    return err != LK_OK ? err : lk_member_text(state, "errorMessage", s->error_message);
+    (void)snprintf(code, sizeof(code), "%d", (int)s->error_code); /* any 32-bit number fits */
+    err = lk_object_raw(state, "errorCode", code);
+    return err != LK_OK ? err : lk_object_text(state, "errorMessage", s->error_message);
 }
 
 /* Base64 of the etag in double quotes. */
 static enum lk_err
-etag_put(json_t *state, const char *etag)
+etag_put(struct lk_object *state, const char *etag)
 {
     char quoted[sizeof(((struct lk_dps_state *)NULL)->etag) + 2] = "\"";
     size_t len = strlen(etag);
@@ -82,65 +86,59 @@ etag_put(json_t *state, const char *etag)
     }
     memcpy(quoted + 1, etag, len);
     quoted[len + 1] = '"';
-    return lk_member_base64(state, "etag", quoted, len + 2);
+    return lk_object_base64(state, "etag", quoted, len + 2);
 }
 
 static enum lk_err
-state_put(json_t *state, const struct lk_dps_state *s)
+state_members(struct lk_object *state, const struct lk_dps_state *s)
 {
     enum lk_err err;
 
     if ((err = auth_key_put(state, &s->auth_key)) != LK_OK ||
-        (err = lk_member_text_some(state, "registrationId", s->registration_id)) != LK_OK ||
-        (err = lk_member_time_some(state, "createdDateTimeUtc", s->created_ms)) != LK_OK ||
-        (err = lk_member_text_some(state, "assignedHub", s->assigned_hub)) != LK_OK ||
-        (err = lk_member_text_some(state, "deviceId", s->device_id)) != LK_OK ||
-        (err = lk_member_text(state, "status", lk_dps_status_name(s->status))) != LK_OK ||
-        (err = lk_member_text_some(state, "substatus", lk_dps_substatus_name(s->substatus))) !=
+        (err = lk_object_text_some(state, "registrationId", s->registration_id)) != LK_OK ||
+        (err = lk_object_time_some(state, "createdDateTimeUtc", s->created_ms)) != LK_OK ||
+        (err = lk_object_text_some(state, "assignedHub", s->assigned_hub)) != LK_OK ||
+        (err = lk_object_text_some(state, "deviceId", s->device_id)) != LK_OK ||
+        (err = lk_object_text(state, "status", lk_dps_status_name(s->status))) != LK_OK ||
+        (err = lk_object_text_some(state, "substatus", lk_dps_substatus_name(s->substatus))) !=
             LK_OK ||
         (err = error_put(state, s)) != LK_OK ||
-        (err = lk_member_time_some(state, "lastUpdatedDateTimeUtc", s->updated_ms)) != LK_OK ||
+        (err = lk_object_time_some(state, "lastUpdatedDateTimeUtc", s->updated_ms)) != LK_OK ||
         (err = etag_put(state, s->etag)) != LK_OK) {
         return err;
     }
-    return lk_member_json(state, "payload", &s->payload);
+    return lk_object_json(state, "payload", &s->payload);
 }
 
 enum lk_err
 lk_dps_state_format(const struct lk_dps_state *s, struct lk_buf *ret)
 {
-    LK_AUTO(json) json_t *state = json_object();
+    struct lk_object state;
+    enum lk_err err = lk_object_begin(ret, &state);
+
+    return lk_object_end(&state, err != LK_OK ? err : state_members(&state, s));
+}
+
+static enum lk_err
+operation_members(struct lk_object *root, const struct lk_dps_state *s, bool with_state)
+{
     enum lk_err err;
 
-    if (state == NULL) {
-        return LK_ERR_NOMEM;
+    if ((err = lk_object_text_some(root, "operationId", s->operation_id)) != LK_OK ||
+        (err = lk_object_text(root, "status", lk_dps_status_name(s->status))) != LK_OK ||
+        !with_state || (err = lk_object_name(root, "registrationState")) != LK_OK) {
+        return err;
     }
-    err = state_put(state, s);
-    return err != LK_OK ? err : lk_json_write(state, ret);
+    return lk_dps_state_format(s, root->buf);
 }
 
 enum lk_err
 lk_dps_operation_format(const struct lk_dps_state *s, bool with_state, struct lk_buf *ret)
 {
-    LK_AUTO(json) json_t *root = json_object();
-    json_t *state;
-    enum lk_err err;
+    struct lk_object root;
+    enum lk_err err = lk_object_begin(ret, &root);
 
-    if (root == NULL) {
-        return LK_ERR_NOMEM;
-    }
-    if ((err = lk_member_text_some(root, "operationId", s->operation_id)) != LK_OK ||
-        (err = lk_member_text(root, "status", lk_dps_status_name(s->status))) != LK_OK) {
-        return err;
-    }
-    if (with_state) {
-        state = json_object();
-        if ((err = lk_member_put(root, "registrationState", state)) != LK_OK ||
-            (err = state_put(state, s)) != LK_OK) {
-            return err;
-        }
-    }
-    return lk_json_write(root, ret);
+    return lk_object_end(&root, err != LK_OK ? err : operation_members(&root, s, with_state));
 }
 
 /* ---- parse ----------------------------------------------------------------------------------- */
