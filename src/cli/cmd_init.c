@@ -223,7 +223,8 @@ key_make(struct init *i)
 static int
 tls_given_check(const struct init *i)
 {
-    const struct lk_tls_config config = {i->config.tls_cert, i->config.tls_key};
+    const struct lk_tls_config config = {.cert_file = i->config.tls_cert,
+                                         .key_file = i->config.tls_key};
     LK_AUTO(lk_tls) struct lk_tls *tls = NULL;
     char error[LK_TLS_ERROR_CAP] = "";
     char shown[LK_CLI_SHOWN_CAP];

@@ -66,6 +66,23 @@ alpn_select(SSL *ssl, const unsigned char **out, unsigned char *out_len, const u
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* Who the peer is, is judged when it asks for something: then we know whom it claims to be. */
+static int
+peer_take(X509_STORE_CTX *ctx, void *arg)
+{
+    X509_STORE_CTX_set_error(ctx, X509_V_OK);
+    return 1;
+}
+
+/* The request names no authority, so that a client sends whichever certificate it has. */
+static void
+peer_ask(SSL_CTX *ctx)
+{
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_cert_verify_callback(ctx, peer_take, NULL);
+    SSL_CTX_set_max_cert_list(ctx, (long)(LK_TLS_PEER_CERTS_MAX * (LK_TLS_PEER_CERT_MAX + 16)));
+}
+
 /* Protocol, suites and what an idle connection keeps. */
 static enum lk_err
 ctx_configure(SSL_CTX *ctx)
@@ -168,6 +185,9 @@ lk_tls_new(const struct lk_tls_config *config, char error[LK_TLS_ERROR_CAP], str
         (err = dates_check(SSL_CTX_get0_certificate(ctx), config->cert_file, error,
                            &not_after_unix_s)) != LK_OK) {
         return err;
+    }
+    if (config->ask_peer_cert) {
+        peer_ask(ctx);
     }
     tls = calloc(1, sizeof(*tls));
     if (tls == NULL) {
@@ -301,6 +321,45 @@ lk_tls_write(struct ssl_st *ssl, const void *data, size_t len, size_t *ret_len)
     }
     *ret_len = (size_t)n;
     return LK_TLS_DONE;
+}
+
+static enum lk_err
+peer_cert_put(const X509 *cert, struct lk_buf *ret)
+{
+    int len = i2d_X509(cert, NULL);
+    unsigned char *p;
+
+    if (len <= 0 || (size_t)len > LK_TLS_PEER_CERT_MAX) {
+        return LK_ERR_LIMIT;
+    }
+    p = lk_buf_extend(ret, (size_t)len);
+    return p == NULL ? LK_ERR_NOMEM : i2d_X509(cert, &p) == len ? LK_OK : LK_ERR_CRYPTO;
+}
+
+/* On the server's side OpenSSL keeps the peer's own certificate apart from the others. */
+enum lk_err
+lk_tls_peer_certs(const struct ssl_st *ssl, struct lk_buf ret[LK_TLS_PEER_CERTS_MAX],
+                  size_t *ret_count)
+{
+    const X509 *own = SSL_get0_peer_certificate(ssl);
+    STACK_OF(X509) *others = SSL_get_peer_cert_chain(ssl);
+    int others_count = others == NULL ? 0 : sk_X509_num(others);
+    enum lk_err err;
+
+    if (own == NULL) {
+        return LK_ERR_NOT_FOUND;
+    }
+    if (others_count > (int)LK_TLS_PEER_CERTS_MAX - 1) {
+        return LK_ERR_LIMIT;
+    }
+    err = peer_cert_put(own, &ret[0]);
+    for (int i = 0; err == LK_OK && i < others_count; i++) {
+        err = peer_cert_put(sk_X509_value(others, i), &ret[i + 1]);
+    }
+    if (err == LK_OK) {
+        *ret_count = (size_t)others_count + 1;
+    }
+    return err;
 }
 
 void

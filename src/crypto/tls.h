@@ -13,6 +13,7 @@ struct lk_tls; /* a server context; reference counted, so that a reload can swap
 struct lk_tls_config {
     const char *cert_file; /* PEM, leaf first, then intermediates */
     const char *key_file;  /* PEM; a P-256 key is what makes a handshake cheap */
+    bool ask_peer_cert;    /* a client may present a certificate; see lk_tls_peer_certs() */
 };
 
 #define LK_TLS_ERROR_CAP 256u
@@ -65,6 +66,18 @@ bool lk_tls_buffered(const struct ssl_st *ssl);
  */
 LK_MUST_CHECK enum lk_tls_io lk_tls_write(struct ssl_st *ssl, const void *data, size_t len,
                                           size_t *ret_len);
+
+/*
+ * The certificates that the peer presented, DER, its own first; the buffers are empty before. It
+ * has proved that it holds the key of the first; nothing else about them is verified: not who
+ * signed it, and not its dates. LK_ERR_NOT_FOUND when there is none, LK_ERR_LIMIT when there are
+ * more than LK_TLS_PEER_CERTS_MAX or one is longer than LK_TLS_PEER_CERT_MAX.
+ */
+#define LK_TLS_PEER_CERTS_MAX 4u
+#define LK_TLS_PEER_CERT_MAX ((size_t)16384) /* bytes */
+LK_MUST_CHECK enum lk_err lk_tls_peer_certs(const struct ssl_st *ssl,
+                                            struct lk_buf ret[LK_TLS_PEER_CERTS_MAX],
+                                            size_t *ret_count);
 
 /* Tell the peer that nothing more will come, if the socket takes it at once. */
 void lk_tls_close_notify(struct ssl_st *ssl);

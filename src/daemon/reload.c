@@ -12,7 +12,8 @@ enum lk_err
 lk_daemon_load_tls(const struct lk_config *config, char error[LK_DAEMON_ERROR_CAP],
                    struct lk_tls **ret)
 {
-    struct lk_tls_config opts = {.cert_file = config->tls_cert, .key_file = config->tls_key};
+    struct lk_tls_config opts = {
+        .cert_file = config->tls_cert, .key_file = config->tls_key, .ask_peer_cert = true};
     char why[LK_TLS_ERROR_CAP] = "";
     enum lk_err err;
 

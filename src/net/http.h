@@ -93,6 +93,10 @@ unsigned lk_http_request_header_count(const struct lk_http_request *req, const c
 struct lk_reader lk_http_request_body(const struct lk_http_request *req);
 /* Numeric address of the peer, without port. */
 const char *lk_http_request_peer(const struct lk_http_request *req);
+/* What the peer presented in TLS, as lk_tls_peer_certs() says; LK_ERR_NOT_FOUND without TLS too. */
+LK_MUST_CHECK enum lk_err lk_http_request_peer_certs(const struct lk_http_request *req,
+                                                     struct lk_buf ret[LK_TLS_PEER_CERTS_MAX],
+                                                     size_t *ret_count);
 /* 32 lower-case hexadecimal digits, random; every answer carries it as x-ms-request-id. */
 const char *lk_http_request_id(const struct lk_http_request *req);
 /* Monotonic microseconds when the request was complete. */

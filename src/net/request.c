@@ -126,6 +126,14 @@ lk_http_request_peer(const struct lk_http_request *req)
     return lk_conn_peer(req->conn);
 }
 
+enum lk_err
+lk_http_request_peer_certs(const struct lk_http_request *req,
+                           struct lk_buf ret[LK_TLS_PEER_CERTS_MAX], size_t *ret_count)
+{
+    return req->conn->ssl == NULL ? LK_ERR_NOT_FOUND
+                                  : lk_tls_peer_certs(req->conn->ssl, ret, ret_count);
+}
+
 const char *
 lk_http_request_id(const struct lk_http_request *req)
 {

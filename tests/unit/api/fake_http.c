@@ -102,6 +102,24 @@ lk_http_request_body(const struct lk_http_request *req)
     return lk_reader_of(req->body, req->body_len);
 }
 
+/* As the engine does: one too many, or one too long, is too much. */
+enum lk_err
+lk_http_request_peer_certs(const struct lk_http_request *req,
+                           struct lk_buf ret[LK_TLS_PEER_CERTS_MAX], size_t *ret_count)
+{
+    if (req->certs_count == 0) {
+        return LK_ERR_NOT_FOUND;
+    }
+    if (req->certs_count > LK_TLS_PEER_CERTS_MAX) {
+        return LK_ERR_LIMIT;
+    }
+    for (size_t i = 0; i < req->certs_count; i++) {
+        assert_int_equal(lk_buf_put(&ret[i], req->certs[i].data, req->certs[i].len), LK_OK);
+    }
+    *ret_count = req->certs_count;
+    return LK_OK;
+}
+
 const char *
 lk_http_request_peer(const struct lk_http_request *req)
 {

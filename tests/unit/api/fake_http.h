@@ -2,6 +2,7 @@
 #ifndef LK_TEST_FAKE_HTTP_H
 #define LK_TEST_FAKE_HTTP_H
 
+#include "crypto/crypto.h"
 #include "net/http.h"
 
 #define FAKE_HEADERS_MAX 8u
@@ -16,6 +17,8 @@ struct lk_http_request {
     struct fake_header headers[FAKE_HEADERS_MAX]; /* ends at a NULL name */
     const void *body;
     size_t body_len;
+    const struct lk_part *certs; /* that the peer presented */
+    size_t certs_count;
 
     unsigned answers; /* how often it was answered: once, in the end */
     int status;

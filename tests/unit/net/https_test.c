@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,9 +10,13 @@
 #include <sys/socket.h>
 
 #include <cmocka.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 
 #include "base/metrics.h"
 #include "serving.h"
+#include "support/certs.h"
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -32,7 +37,7 @@ start(void **state)
 {
     static const char *const names[] = {"localhost"};
     char cert[64], key[64], error[LK_TLS_ERROR_CAP];
-    const struct lk_tls_config config = {.cert_file = cert, .key_file = key};
+    const struct lk_tls_config config = {.cert_file = cert, .key_file = key, .ask_peer_cert = true};
 
     client_ctx = SSL_CTX_new(TLS_client_method());
     assert_non_null(client_ctx);
@@ -302,6 +307,134 @@ no_resumption(void **state)
     }
 }
 
+/* ---- a peer's own certificate -----------------------------------------------------------------
+ */
+
+static void
+certs_expect(struct client *c, const char *err, size_t count, size_t bytes)
+{
+    char want[64];
+
+    (void)snprintf(want, sizeof(want), "%s %zu %zu", err, count, bytes);
+    client_text(c, GET("/certs"));
+    client_expect(c, 200, want);
+}
+
+/* A client that has none is served as ever, with TLS 1.2 too. */
+static void
+no_certificate(void **state)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(versions); i++) {
+        struct client c;
+
+        client_connect(&c, &serving);
+        c.ssl = SSL_new(client_ctx);
+        assert_int_equal(SSL_set_fd(c.ssl, c.fd), 1);
+        assert_int_equal(SSL_set_max_proto_version(c.ssl, versions[i]), 1);
+        assert_int_equal(SSL_connect(c.ssl), 1);
+        certs_expect(&c, "not_found", 0, 0);
+        client_close(&c);
+    }
+}
+
+static void
+own_cert_use(SSL *ssl, const struct test_cert *own, const struct test_cert *ca, size_t cas_count)
+{
+    assert_int_equal(SSL_use_certificate(ssl, own->x), 1);
+    assert_int_equal(SSL_use_PrivateKey(ssl, own->key), 1);
+    for (size_t i = 0; i < cas_count; i++) {
+        assert_int_equal(SSL_add1_chain_cert(ssl, ca->x), 1);
+    }
+}
+
+/*
+ * Whatever a client presents is taken, its chain in order, also when nobody knows the signer and it
+ * is out of date: who it is, is not decided here. Four certificates are the most.
+ */
+static void
+certificate_presented(void **state)
+{
+    const struct test_cert_spec old = {.cn = "old", .from_s = 1000, .to_s = 2000};
+    struct test_cert ca, own, expired;
+
+    test_ca_make(&ca, "Unknown", 1767225600, NULL);
+    test_leaf_make(&own, "dev-1", 1767225600, &ca);
+    test_cert_make(&expired, &old, NULL);
+    for (size_t cas = 0; cas <= 4; cas++) {
+        struct client c;
+
+        client_connect(&c, &serving);
+        c.ssl = SSL_new(client_ctx);
+        assert_int_equal(SSL_set_fd(c.ssl, c.fd), 1);
+        own_cert_use(c.ssl, cas == 0 ? &expired : &own, &ca, cas);
+        assert_int_equal(SSL_connect(c.ssl), 1);
+        if (cas == 4) {
+            certs_expect(&c, "limit", 0, 0);
+        } else {
+            certs_expect(&c, "ok", cas + 1,
+                         (cas == 0 ? expired.der_len : own.der_len) + cas * ca.der_len);
+        }
+        client_close(&c);
+    }
+    test_cert_fini(&expired);
+    test_cert_fini(&own);
+    test_cert_fini(&ca);
+}
+
+/*
+ * Somebody else's certificate without its key: no connection comes of it. The client's key object
+ * carries the public key of the certificate, as OpenSSL checks, and another private one.
+ */
+static void
+key_not_held(void **state)
+{
+    unsigned handled = serving.handled_count;
+    struct test_cert own, other;
+    struct client c;
+    BIGNUM *priv = NULL;
+    uint8_t pub[65];
+    size_t pub_len;
+    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+    OSSL_PARAM *params;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    EVP_PKEY *mixed = NULL;
+
+    test_leaf_make(&own, "dev-1", 1767225600, NULL);
+    test_leaf_make(&other, "dev-2", 1767225600, NULL);
+    assert_int_equal(EVP_PKEY_get_bn_param(other.key, OSSL_PKEY_PARAM_PRIV_KEY, &priv), 1);
+    assert_int_equal(EVP_PKEY_get_octet_string_param(own.key, OSSL_PKEY_PARAM_PUB_KEY, pub,
+                                                     sizeof(pub), &pub_len),
+                     1);
+    assert_int_equal(
+        OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0), 1);
+    assert_int_equal(OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, pub, pub_len),
+                     1);
+    assert_int_equal(OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, priv), 1);
+    params = OSSL_PARAM_BLD_to_param(build);
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_fromdata(ctx, &mixed, EVP_PKEY_KEYPAIR, params), 1);
+
+    client_connect(&c, &serving);
+    c.ssl = SSL_new(client_ctx);
+    assert_int_equal(SSL_set_fd(c.ssl, c.fd), 1);
+    assert_int_equal(SSL_use_certificate(c.ssl, own.x), 1);
+    assert_int_equal(SSL_use_PrivateKey(c.ssl, mixed), 1);
+    (void)SSL_connect(c.ssl); /* TLS 1.3: the server's verdict comes after it */
+    (void)SSL_write(c.ssl, GET("/certs"), sizeof(GET("/certs")) - 1);
+    client_expect_closed(&c);
+    assert_int_equal(serving.handled_count, handled);
+    client_close(&c);
+    EVP_PKEY_free(mixed);
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(build);
+    BN_free(priv);
+    test_cert_fini(&other);
+    test_cert_fini(&own);
+}
+
 int
 main(void)
 {
@@ -315,6 +448,9 @@ main(void)
         cmocka_unit_test(handshake_stalls),
         cmocka_unit_test(no_delayed_acknowledgement),
         cmocka_unit_test(no_resumption),
+        cmocka_unit_test(no_certificate),
+        cmocka_unit_test(certificate_presented),
+        cmocka_unit_test(key_not_held),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

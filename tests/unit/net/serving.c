@@ -96,6 +96,23 @@ late_reply(struct serving *s, struct lk_http_request *req)
     lk_timer_arm(late->timer, 50);
 }
 
+/* "2 415": how many certificates the peer presented, and their bytes in all. */
+static void
+certs_reply(struct lk_http_request *req)
+{
+    struct lk_buf certs[LK_TLS_PEER_CERTS_MAX] = {{.len = 0}};
+    size_t count = 0, bytes = 0;
+    char text[64];
+    enum lk_err err = lk_http_request_peer_certs(req, certs, &count);
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(certs); i++) {
+        bytes += certs[i].len;
+        lk_buf_fini(&certs[i]);
+    }
+    (void)snprintf(text, sizeof(text), "%s %zu %zu", lk_err_name(err), count, bytes);
+    lk_http_reply(req, 200, text, strlen(text));
+}
+
 static void
 hold(struct serving *s, struct lk_http_request *req)
 {
@@ -128,6 +145,8 @@ handle(void *ctx, struct lk_http_request *req)
         late_reply(s, req);
     } else if (strcmp(path, "/hold") == 0) {
         hold(s, req);
+    } else if (strcmp(path, "/certs") == 0) {
+        certs_reply(req);
     } else if (strcmp(path, "/big") == 0) {
         big_reply(req);
     } else if (strcmp(path, "/empty") == 0) {
