@@ -23,6 +23,9 @@ call_free(struct lk_device_call *c)
 {
     lk_path_fini(&c->path);
     lk_dps_register_fini(&c->body);
+    for (size_t i = 0; i < LK_ARRAY_LEN(c->certs); i++) {
+        lk_buf_fini(&c->certs[i]);
+    }
     free(c);
 }
 LK_DEFINE_AUTO(struct lk_device_call, call, call_free);
@@ -237,6 +240,8 @@ device_api_handle(void *ctx, struct lk_http_request *http)
     req.registration_id = lk_device_call_registration_id(c);
     req.token = lk_http_request_header(http, "Authorization");
     req.request_id = lk_http_request_id(http);
+    req.certs = c->cert_parts;
+    req.certs_count = c->certs_count;
     if (c->op == &lk_device_poll) {
         req.operation_id = c->path.segments[4];
     } else {

@@ -155,9 +155,32 @@ check_body(struct lk_device_call *c, struct lk_device_fault *ret)
     return true;
 }
 
+/* A token or the keys of a TPM come first: then certificates are not looked at. */
+static bool
+check_certs(struct lk_device_call *c, struct lk_device_fault *ret)
+{
+    enum lk_err err;
+
+    if (c->body.has_tpm || lk_http_request_header(c->req, "Authorization") != NULL) {
+        return true;
+    }
+    err = lk_http_request_peer_certs(c->req, c->certs, &c->certs_count);
+    if (err == LK_ERR_LIMIT) {
+        return fault(ret, LK_DPS_BAD_REQUEST, "tls.peer_certs",
+                     "TLS client certificate: expected a chain of at most 4, 16 KiB each");
+    }
+    if (err != LK_OK && err != LK_ERR_NOT_FOUND) {
+        return fault(ret, LK_DPS_UNAVAILABLE, "tls.memory", "Busy, try again later");
+    }
+    for (size_t i = 0; i < c->certs_count; i++) {
+        c->cert_parts[i] = LK_PART(c->certs[i].data, c->certs[i].len);
+    }
+    return true;
+}
+
 bool
 lk_device_call_check(struct lk_device_call *c, struct lk_device_fault *ret)
 {
     return check_path(c, ret) && check_method(c, ret) && check_query(c, ret) && check_ids(c, ret) &&
-           check_headers(c, ret) && check_body(c, ret);
+           check_headers(c, ret) && check_body(c, ret) && check_certs(c, ret);
 }

@@ -22,6 +22,10 @@ struct lk_device_call {
     const struct lk_device_operation *op; /* NULL while the path says nothing */
     struct lk_path path;                  /* with op: scope, "registrations", id, ... */
     struct lk_dps_register body;
+    struct lk_buf
+        certs[LK_TLS_PEER_CERTS_MAX]; /* of a request that says by nothing else who asks */
+    struct lk_part cert_parts[LK_TLS_PEER_CERTS_MAX]; /* the same */
+    size_t certs_count;
 };
 
 const char *lk_device_call_scope(const struct lk_device_call *c);           /* NULL without op */

@@ -166,13 +166,20 @@ hub_key_wrap(struct lk_reg_op *op, struct lk_registration *next)
     return LK_OK;
 }
 
-/* A device that has a key already signs with it at its hub too, as its client expects. */
+/*
+ * A device that has a key already signs with it at its hub too, as its client expects. One with a
+ * certificate has none: its identity gets a key that nobody knows, so that no token opens it.
+ */
 static enum lk_err
 hub_keys_make(struct lk_reg_op *op, struct lk_registration *next)
 {
     lk_shared_keys_wipe(&op->hub_keys);
     if (lk_attestation_is_tpm(next->attestation)) {
         return hub_key_wrap(op, next);
+    }
+    if (next->attestation == LK_ATTESTATION_X509) {
+        op->hub_keys.primary.len = LK_SHARED_KEY_FRESH;
+        return lk_rand_fill(op->p->config.rnd, op->hub_keys.primary.data, LK_SHARED_KEY_FRESH);
     }
     op->hub_keys = op->keys;
     return LK_OK;

@@ -15,9 +15,10 @@
 static enum lk_err
 token_admit(const struct lk_reg_op *op, const char **ret_why)
 {
-    enum lk_err err = lk_record_verify(op), member = lk_member_poll_judge(op, ret_why);
+    enum lk_err member = lk_member_poll_judge(op, ret_why);
+    enum lk_err err = op->by_cert ? member : lk_record_verify(op);
 
-    if (op->recorded && !lk_attestation_is_tpm(op->record.attestation)) {
+    if (op->by_cert || (op->recorded && !lk_attestation_is_tpm(op->record.attestation))) {
         return member;
     }
     if (err == LK_ERR_REFUSED) {
@@ -103,6 +104,14 @@ state_answer(struct lk_reg_op *op)
     lk_dps_state_fini(&answer.state);
 }
 
+/* A token, or else the certificate. */
+static enum lk_err
+evidence_judge(struct lk_reg_op *op, const char **ret_why)
+{
+    return op->req.token == NULL && op->req.certs_count > 0 ? lk_cert_judge(op, ret_why)
+                                                            : lk_token_judge(op, ret_why);
+}
+
 /* ---- GET .../operations/{operationId} ------------------------------------------------------ */
 
 static void
@@ -137,7 +146,7 @@ lk_provision_poll(struct lk_provision *p, const struct lk_reg_request *req, lk_r
         return;
     }
     lk_metric_add(LK_M_REG_POLLS, 1);
-    if ((err = lk_request_judge(op, &why)) != LK_OK || (err = lk_token_judge(op, &why)) != LK_OK) {
+    if ((err = lk_request_judge(op, &why)) != LK_OK || (err = evidence_judge(op, &why)) != LK_OK) {
         lk_op_stop(op, err, why);
         return;
     }
@@ -177,7 +186,7 @@ lk_provision_lookup(struct lk_provision *p, const struct lk_reg_request *req, lk
         return;
     }
     if ((err = lk_request_judge(op, &why)) != LK_OK || (err = lk_body_judge(op, &why)) != LK_OK ||
-        (err = lk_token_judge(op, &why)) != LK_OK) {
+        (err = evidence_judge(op, &why)) != LK_OK) {
         lk_op_stop(op, err, why);
         return;
     }

@@ -55,6 +55,8 @@ struct lk_reg_request {
     const char *operation_id;           /* poll only */
     const char *token;                  /* the Authorization header's value; NULL when absent */
     const struct lk_dps_register *body; /* register and look-up; NULL for a poll */
+    const struct lk_part *certs;        /* that the device presented in TLS, its own first; DER */
+    size_t certs_count;                 /* 0: none */
     const char *request_id;             /* for the audit record */
 };
 

@@ -14,6 +14,7 @@
 #define LK_PROVISION_INT_H
 
 #include "base/metrics.h"
+#include "crypto/x509.h"
 #include "provision/allocation.h"
 #include "provision/provision.h"
 #include "provision/shared_key.h"
@@ -74,7 +75,7 @@ struct lk_provision {
 /* Whether a read looks for the group of a device that has no enrollment of its own. */
 enum lk_group_read {
     LK_GROUPS_NONE,
-    LK_GROUPS_SEARCHED, /* whose key the token was signed with */
+    LK_GROUPS_SEARCHED, /* whose key signed the token, or the device's certificate */
     LK_GROUPS_RECORDED  /* the one that the record names */
 };
 
@@ -93,6 +94,7 @@ struct lk_reg_op {
     bool has_keys;             /* the request carries EK and SRK: ek, srk and pair are theirs */
     struct lk_tpm_key ek, srk; /* judged */
     struct lk_key_pair pair;
+    bool by_cert; /* by a certificate: there is no token, and no sas */
     struct lk_sas sas;
     uint8_t token_hash[32];
     struct lk_nonce_place place; /* of the nonce key that the token was signed with */
@@ -108,7 +110,7 @@ struct lk_reg_op {
     struct lk_buf hubs;                     /* array of struct lk_hub, without their connections */
     char group[LK_REGISTRATION_ID_MAX + 1]; /* that admits the device: enrollment is then its terms
                                                under the device's ids; "": none */
-    bool groups_seen;                       /* there were some to search */
+    const char *groups_why;                 /* none of those that were searched: why */
     struct lk_shared_keys keys;             /* of the device, when it proves itself by one */
 
     /* What becomes of it (assignment.c). */
@@ -174,12 +176,17 @@ bool lk_attestation_is_tpm(enum lk_attestation kind);
 
 /* Part of the read: the device's keys, and the group that admits it. */
 LK_MUST_CHECK enum lk_err lk_member_read(struct lk_reg_op *op, struct lk_txn *tx);
-/* LK_OK when the token was signed with one of the device's keys; LK_ERR_REFUSED when not, or when
- * it has none, after the same work. */
-LK_MUST_CHECK enum lk_err lk_member_verify(const struct lk_reg_op *op);
+/* What the device's certificate says by itself; it stands for the token then. LK_ERR_REFUSED. */
+LK_MUST_CHECK enum lk_err lk_cert_judge(struct lk_reg_op *op, const char **ret_why);
+/*
+ * LK_OK when the token was signed with one of the device's keys, or its certificate is one that was
+ * enrolled or is signed by its group's; LK_ERR_REFUSED when not, or when it has none, after the
+ * same work.
+ */
+LK_MUST_CHECK enum lk_err lk_member_verify(const struct lk_reg_op *op, const char **ret_why);
 /* After the read of a register: verify, admit, and go on to the assignment. */
 void lk_member_attest(struct lk_reg_op *op, void (*start_over)(struct lk_reg_op *op));
-/* For the record of such a device: LK_OK when the token opens it. LK_ERR_REFUSED. */
+/* For the record of such a device: LK_OK when the evidence opens it. LK_ERR_REFUSED. */
 LK_MUST_CHECK enum lk_err lk_member_poll_judge(const struct lk_reg_op *op, const char **ret_why);
 
 /* ---- assignment ---------------------------------------------------------------------------- */

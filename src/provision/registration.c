@@ -230,6 +230,37 @@ attest(struct lk_reg_op *op)
     lk_assignment_begin(op, start_over);
 }
 
+/* ---- by a certificate ---------------------------------------------------------------------------
+ */
+
+static void attest_by_cert(struct lk_reg_op *op);
+
+static void
+start_over_by_cert(struct lk_reg_op *op)
+{
+    lk_op_read(op, true, attest_by_cert);
+}
+
+static void
+attest_by_cert(struct lk_reg_op *op)
+{
+    lk_member_attest(op, start_over_by_cert);
+}
+
+static void
+register_by_cert(struct lk_reg_op *op)
+{
+    const char *why;
+    enum lk_err err = lk_cert_judge(op, &why);
+
+    if (err != LK_OK) {
+        lk_op_stop(op, err, why);
+        return;
+    }
+    op->groups = LK_GROUPS_SEARCHED;
+    lk_op_read(op, true, attest_by_cert);
+}
+
 /* ---- PUT .../register ---------------------------------------------------------------------------
  */
 
@@ -250,6 +281,10 @@ lk_provision_register(struct lk_provision *p, const struct lk_reg_request *req,
         return;
     }
     if (first_leg) {
+        if (!op->has_keys && req->certs_count > 0) {
+            register_by_cert(op);
+            return;
+        }
         if (!op->has_keys) {
             lk_op_stop(op, LK_ERR_FORMAT, "body.tpm_missing");
             return;

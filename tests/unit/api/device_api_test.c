@@ -21,7 +21,7 @@ struct lk_provision {
     const char *called; /* NULL: not at all */
     char scope[80], id[160], operation[128], token[64], request_id[40];
     bool has_body, has_token;
-    size_t ek_len;
+    size_t ek_len, certs_count;
     struct lk_reg_answer answer;
     bool later; /* keep done and arg for the test */
     lk_reg_done_fn *done;
@@ -45,6 +45,11 @@ remember(const char *called, struct lk_provision *p, const struct lk_reg_request
     p->has_token = req->token != NULL;
     p->has_body = req->body != NULL;
     p->ek_len = req->body == NULL ? 0 : req->body->ek.len;
+    p->certs_count = req->certs_count;
+    for (size_t i = 0; i < req->certs_count; i++) {
+        assert_int_equal(req->certs[i].len, i + 1);
+        assert_memory_equal(req->certs[i].data, "abcdef", i + 1);
+    }
     if (p->later) {
         p->done = done;
         p->arg = arg;
@@ -524,6 +529,45 @@ log_ends(void **state)
     assert_non_null(strstr(text, "\"reason\":\"no hub\",\"device_id\""));
 }
 
+/* What the peer presented in TLS comes along, unless a token or the keys of a TPM say who asks; a
+ * chain past the limit is an error of form. */
+static void
+certificates(void **state)
+{
+    static const struct lk_part certs[] = {{"a", 1}, {"ab", 2}, {"abc", 3}, {"abcd", 4}, {"b", 1}};
+    static const char keys[] =
+        "{\"tpm\":{\"endorsementKey\":\"AAAA\",\"storageRootKey\":\"AAAA\"}}";
+    struct lk_http_request req = put("/0ne0/registrations/dev-1/register");
+
+    req.certs = certs;
+    req.certs_count = 4;
+    handle(&req);
+    assert_string_equal(fake.called, "register");
+    assert_int_equal(fake.certs_count, 4);
+    req.body = keys;
+    req.body_len = sizeof(keys) - 1;
+    req.headers[0] = (struct fake_header){"Content-Type", "application/json"};
+    handle(&req);
+    assert_string_equal(fake.called, "register");
+    assert_int_equal(fake.certs_count, 0);
+    fake_http_fini(&req);
+
+    req = put("/0ne0/registrations/dev-1/operations/1.2");
+    req.method = LK_HTTP_GET;
+    req.certs = certs;
+    req.certs_count = 1;
+    handle(&req);
+    assert_string_equal(fake.called, "poll");
+    assert_int_equal(fake.certs_count, 1);
+    req.headers[0] = (struct fake_header){"Authorization", "SharedAccessSignature x"};
+    handle(&req);
+    assert_int_equal(fake.certs_count, 0);
+    req.headers[0] = (struct fake_header){NULL, NULL};
+    req.certs_count = 5;
+    expect_code(&req, LK_DPS_BAD_REQUEST);
+    assert_null(fake.called);
+}
+
 /* A flood of refusals is answered in full and told in part. */
 static void
 log_flood(void **state)
@@ -556,10 +600,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(calls),     CASE(longest_ids), CASE(unknown_paths), CASE(bad_ids),
-        CASE(methods),   CASE(query),       CASE(headers),       CASE(bodies),
-        CASE(challenge), CASE(accepted),    CASE(states),        CASE(failures),
-        CASE(later),     CASE(log_lines),   CASE(log_flood),     CASE(log_ends),
+        CASE(calls),    CASE(longest_ids),  CASE(unknown_paths), CASE(bad_ids),   CASE(methods),
+        CASE(query),    CASE(headers),      CASE(bodies),        CASE(challenge), CASE(accepted),
+        CASE(states),   CASE(failures),     CASE(later),         CASE(log_lines), CASE(log_flood),
+        CASE(log_ends), CASE(certificates),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
