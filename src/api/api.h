@@ -7,6 +7,7 @@
 
 #include "hub/hub.h"
 #include "net/http.h"
+#include "net/regions.h"
 #include "provision/provision.h"
 
 /* ---- routing --------------------------------------------------------------------------------- */
@@ -33,9 +34,11 @@ void lk_router_handle(void *ctx, struct lk_http_request *req);
 
 struct lk_device_api;
 
+/* All borrowed; regions (net/regions.h) may be NULL: a device's is then not known. */
 LK_MUST_CHECK enum lk_err lk_device_api_new(struct lk_provision *provision,
                                             const struct lk_clock *clock,
-                                            struct lk_device_api **ret); /* both borrowed */
+                                            const struct lk_regions *regions,
+                                            struct lk_device_api **ret);
 /* No request may be pending: its provision has none either. */
 void lk_device_api_free(struct lk_device_api *api);
 LK_DEFINE_AUTO(struct lk_device_api, lk_device_api, lk_device_api_free);

@@ -14,6 +14,7 @@
 struct lk_device_api {
     struct lk_provision *provision;
     const struct lk_clock *clock;
+    const struct lk_regions *regions; /* NULL: none */
     struct lk_log_gate gate;
     size_t pending;
 };
@@ -242,6 +243,8 @@ device_api_handle(void *ctx, struct lk_http_request *http)
     req.request_id = lk_http_request_id(http);
     req.certs = c->cert_parts;
     req.certs_count = c->certs_count;
+    req.region =
+        api->regions == NULL ? NULL : lk_regions_of(api->regions, lk_http_request_peer(http));
     if (c->op == &lk_device_poll) {
         req.operation_id = c->path.segments[4];
     } else {
@@ -256,7 +259,7 @@ device_api_handle(void *ctx, struct lk_http_request *http)
 
 enum lk_err
 lk_device_api_new(struct lk_provision *provision, const struct lk_clock *clock,
-                  struct lk_device_api **ret)
+                  const struct lk_regions *regions, struct lk_device_api **ret)
 {
     struct lk_device_api *api = calloc(1, sizeof(*api));
 
@@ -265,6 +268,7 @@ lk_device_api_new(struct lk_provision *provision, const struct lk_clock *clock,
     }
     api->provision = provision;
     api->clock = clock;
+    api->regions = regions;
     *ret = api;
     return LK_OK;
 }

@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "base/codec.h"
+#include "net/regions.h"
 #include "provision/allocation.h"
 
 /* ---- add ------------------------------------------------------------------------------------- */
 
-enum { OPT_WEIGHT = LK_CLI_OPT_COMMAND, OPT_NO_ALLOCATION };
+enum { OPT_WEIGHT = LK_CLI_OPT_COMMAND, OPT_NO_ALLOCATION, OPT_REGION };
 
 struct addition {
     const char *actor;
@@ -25,6 +26,10 @@ add_take(void *ctx, int option, const char *value)
         hub->allocatable = false;
         return LK_OK;
     }
+    if (option == OPT_REGION) {
+        return lk_region_ok(value) ? lk_strcpy(hub->region, sizeof(hub->region), value)
+                                   : LK_ERR_ARG;
+    }
     if (lk_cli_number(value, 1, 1000, &weight) != LK_OK) {
         return LK_ERR_ARG;
     }
@@ -33,13 +38,17 @@ add_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form add_form = {
-    .usage = "latchkey hub add NAME [--weight N] [--no-allocation] [--config FILE]",
+    .usage = "latchkey hub add NAME [--weight N] [--region REGION] [--no-allocation]\n"
+             "         [--config FILE]",
     .help = "Add an embedded hub: its device identities live in the service's own store. NAME is\n"
             "the host name that devices get to know, with a dot in it.\n\n"
             "  --weight N               share of new devices, 1 to 1000 against the other hubs';\n"
             "                           default 1\n"
+            "  --region REGION          devices of this region (client-regions in the service's\n"
+            "                           configuration) come here under geoLatency allocation\n"
             "  --no-allocation          only for enrollments that name it\n" LK_CLI_CONFIG_HELP,
     .options = (const struct option[]){{"weight", required_argument, NULL, OPT_WEIGHT},
+                                       {"region", required_argument, NULL, OPT_REGION},
                                        {"no-allocation", no_argument, NULL, OPT_NO_ALLOCATION},
                                        LK_CLI_CONFIG_OPTION,
                                        LK_CLI_END_OPTIONS},
@@ -98,7 +107,7 @@ enum lk_err
 lk_cli_hub_create(struct lk_txn *tx, const char *actor, const struct lk_hub *hub)
 {
     size_t count = 0;
-    char detail[96];
+    char detail[96 + LK_REGION_MAX];
     enum lk_err err = lk_txn_hub_each(tx, hub_count, &count);
 
     if (err == LK_OK) {
@@ -108,8 +117,8 @@ lk_cli_hub_create(struct lk_txn *tx, const char *actor, const struct lk_hub *hub
         return err;
     }
     (void)snprintf(detail, sizeof(detail),
-                   "{\"kind\":\"embedded\",\"weight\":%u,\"allocatable\":%s}", hub->weight,
-                   hub->allocatable ? "true" : "false");
+                   "{\"kind\":\"embedded\",\"weight\":%u,\"allocatable\":%s,\"region\":\"%s\"}",
+                   hub->weight, hub->allocatable ? "true" : "false", hub->region);
     return lk_txn_audit_append(tx, actor, "hub.add", "", hub->name, detail);
 }
 
@@ -158,12 +167,14 @@ hub_put(void *ctx, const struct lk_hub *hub)
 
     (void)lk_cli_time(hub->created_ms, time);
     if (!l->json) {
-        return lk_buf_printf(&l->text, "%-40s %-9s %6u  %-10s %s\n", hub->name, kind, hub->weight,
-                             hub->allocatable ? "yes" : "no", time);
+        return lk_buf_printf(&l->text, "%-40s %-9s %6u  %-10s %-25s %s\n", hub->name, kind,
+                             hub->weight, hub->allocatable ? "yes" : "no", time,
+                             hub->region[0] != '\0' ? hub->region : "-");
     }
-    return lk_cli_put_json(&l->text, json_pack("{s:s, s:s, s:i, s:b, s:s}", "name", hub->name,
-                                               "kind", kind, "weight", (int)hub->weight,
-                                               "allocatable", hub->allocatable, "created", time));
+    return lk_cli_put_json(&l->text,
+                           json_pack("{s:s, s:s, s:i, s:b, s:s, s:s}", "name", hub->name, "kind",
+                                     kind, "weight", (int)hub->weight, "allocatable",
+                                     hub->allocatable, "created", time, "region", hub->region));
 }
 
 /* There are few: one page. */
@@ -178,10 +189,11 @@ static int
 hub_list(int argc, char **argv)
 {
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
-    struct lk_cli_listing list = {
-        .page = hubs_page,
-        .what = "cannot list the hubs",
-        .head = "NAME                                     KIND      WEIGHT  ALLOCATED  CREATED"};
+    struct lk_cli_listing list = {.page = hubs_page,
+                                  .what = "cannot list the hubs",
+                                  .head = "NAME                                     KIND      "
+                                          "WEIGHT  ALLOCATED  CREATED           "
+                                          "        REGION"};
     struct lk_cli_common common = {.json = false};
     int code;
 

@@ -38,20 +38,55 @@ lk_cli_scope_make(char ret[LK_ID_SCOPE_MAX + 1])
 
 /* ---- add and set ----------------------------------------------------------------------------- */
 
-enum { OPT_HOST = LK_CLI_OPT_COMMAND, OPT_NO_HOST };
+enum { OPT_HOST = LK_CLI_OPT_COMMAND, OPT_NO_HOST, OPT_ALLOCATION };
 
 struct change {
     const char *actor;
     struct lk_scope scope;
     const char *host; /* NULL: as it is */
+    enum lk_allocation allocation;
+    bool has_allocation; /* otherwise it stays too */
     bool add;
 };
+
+static const struct {
+    const char *word;
+    enum lk_allocation allocation;
+} allocations[] = {
+    {"hashed", LK_ALLOC_HASHED}, {"geoLatency", LK_ALLOC_GEO}, {"static", LK_ALLOC_STATIC}};
+
+static enum lk_err
+allocation_take(struct change *c, const char *value)
+{
+    for (size_t i = 0; i < LK_ARRAY_LEN(allocations); i++) {
+        if (strcmp(value, allocations[i].word) == 0) {
+            c->allocation = allocations[i].allocation;
+            c->has_allocation = true;
+            return LK_OK;
+        }
+    }
+    return LK_ERR_ARG;
+}
+
+static const char *
+allocation_word(enum lk_allocation allocation)
+{
+    for (size_t i = 0; i < LK_ARRAY_LEN(allocations); i++) {
+        if (allocations[i].allocation == allocation) {
+            return allocations[i].word;
+        }
+    }
+    return "hashed"; /* the default */
+}
 
 static enum lk_err
 host_take(void *ctx, int option, const char *value)
 {
     struct change *c = (struct change *)ctx;
 
+    if (option == OPT_ALLOCATION) {
+        return allocation_take(c, value);
+    }
     c->host = option == OPT_NO_HOST ? "" : value;
     return option == OPT_NO_HOST || lk_host_name_ok(value, strlen(value)) ? LK_OK : LK_ERR_ARG;
 }
@@ -60,26 +95,36 @@ host_take(void *ctx, int option, const char *value)
     {                                                                                              \
         "host", required_argument, NULL, OPT_HOST                                                  \
     }
+#define ALLOCATION_OPTION                                                                          \
+    {                                                                                              \
+        "allocation", required_argument, NULL, OPT_ALLOCATION                                      \
+    }
+#define ALLOCATION_HELP                                                                            \
+    "  --allocation POLICY      of enrollments that name none: hashed (default), geoLatency or\n"  \
+    "                           static\n"
 #define HOST_HELP                                                                                  \
     "  --host NAME              host name under which operators' tools reach the scope: with\n"    \
     "                           more than one scope, each needs its own\n"
 
 static const struct lk_cli_form add_form = {
-    .usage = "latchkey scope add [ID] [--host NAME] [--json] [--config FILE]",
-    .help =
-        "Add an ID scope: a name space of registration IDs, and what devices are configured\n"
-        "with. Without ID a fresh one is made.\n\n" HOST_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
-    .options = (const struct option[]){HOST_OPTION, LK_CLI_JSON_OPTION, LK_CLI_CONFIG_OPTION,
-                                       LK_CLI_END_OPTIONS},
+    .usage = "latchkey scope add [ID] [--host NAME] [--allocation POLICY] [--json]\n"
+             "         [--config FILE]",
+    .help = "Add an ID scope: a name space of registration IDs, and what devices are configured\n"
+            "with. Without ID a fresh one is made.\n\n" HOST_HELP ALLOCATION_HELP LK_CLI_JSON_HELP
+                LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){HOST_OPTION, ALLOCATION_OPTION, LK_CLI_JSON_OPTION,
+                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
     .words_max = 1,
     .take = host_take,
 };
 
 static const struct lk_cli_form set_form = {
-    .usage = "latchkey scope set ID --host NAME|--no-host [--config FILE]",
-    .help = "Change an ID scope.\n\n" HOST_HELP
-            "  --no-host                no host name of its own\n" LK_CLI_CONFIG_HELP,
+    .usage = "latchkey scope set ID [--host NAME|--no-host] [--allocation POLICY] [--config FILE]",
+    .help =
+        "Change an ID scope.\n\n" HOST_HELP
+        "  --no-host                no host name of its own\n" ALLOCATION_HELP LK_CLI_CONFIG_HELP,
     .options = (const struct option[]){HOST_OPTION,
+                                       ALLOCATION_OPTION,
                                        {"no-host", no_argument, NULL, OPT_NO_HOST},
                                        LK_CLI_CONFIG_OPTION,
                                        LK_CLI_END_OPTIONS},
@@ -92,18 +137,24 @@ static enum lk_err
 change_run(struct lk_txn *tx, void *arg)
 {
     struct change *c = (struct change *)arg;
-    char detail[LK_HOST_NAME_MAX + 16] = "";
+    char detail[LK_HOST_NAME_MAX + 64] = "";
     enum lk_err err;
 
     if ((c->add && (err = lk_txn_scope_add(tx, c->scope.id)) != LK_OK) ||
         (err = lk_txn_scope_get(tx, c->scope.id, &c->scope)) != LK_OK) {
         return err;
     }
-    if (c->host != NULL) {
-        (void)snprintf(detail, sizeof(detail), "{\"host\":\"%s\"}", c->host);
-        if ((err = lk_strcpy(c->scope.service_host, sizeof(c->scope.service_host), c->host)) !=
-                LK_OK ||
-            (err = lk_txn_scope_set(tx, &c->scope)) != LK_OK) {
+    if (c->host != NULL &&
+        (err = lk_strcpy(c->scope.service_host, sizeof(c->scope.service_host), c->host)) != LK_OK) {
+        return err;
+    }
+    if (c->has_allocation) {
+        c->scope.allocation = c->allocation;
+    }
+    if (c->host != NULL || c->has_allocation) {
+        (void)snprintf(detail, sizeof(detail), "{\"host\":\"%s\",\"allocationPolicy\":\"%s\"}",
+                       c->scope.service_host, allocation_word(c->scope.allocation));
+        if ((err = lk_txn_scope_set(tx, &c->scope)) != LK_OK) {
             return err;
         }
     }
@@ -183,8 +234,8 @@ scope_set(int argc, char **argv)
         (code = id_word(&set_form, argv[optind], &c)) != 0) {
         return code;
     }
-    if (c.host == NULL) {
-        return lk_cli_usage(set_form.usage, "--host or --no-host is needed");
+    if (c.host == NULL && !c.has_allocation) {
+        return lk_cli_usage(set_form.usage, "--host, --no-host or --allocation is needed");
     }
     code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s);
     return code != 0 ? code : change_write(&s, &c);
@@ -206,11 +257,13 @@ scope_put(void *ctx, const struct lk_scope *scope)
     char time[LK_CLI_TIME_CAP];
 
     (void)lk_cli_time(scope->created_ms, time);
-    return l->json
-               ? lk_cli_put_json(&l->text, json_pack("{s:s, s:s, s:s}", "scope", scope->id,
-                                                     "created", time, "host", scope->service_host))
-               : lk_buf_printf(&l->text, "%-24s %-25s %s\n", scope->id, time,
-                               scope->service_host[0] != '\0' ? scope->service_host : "-");
+    return l->json ? lk_cli_put_json(&l->text, json_pack("{s:s, s:s, s:s, s:s}", "scope", scope->id,
+                                                         "created", time, "host",
+                                                         scope->service_host, "allocationPolicy",
+                                                         allocation_word(scope->allocation)))
+                   : lk_buf_printf(&l->text, "%-24s %-25s %-11s %s\n", scope->id, time,
+                                   allocation_word(scope->allocation),
+                                   scope->service_host[0] != '\0' ? scope->service_host : "-");
 }
 
 /* There are few: one page. */
@@ -225,10 +278,10 @@ static int
 scope_list(int argc, char **argv)
 {
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
-    struct lk_cli_listing list = {.page = scopes_page,
-                                  .what = "cannot list the ID scopes",
-                                  .head =
-                                      "SCOPE                    CREATED                   HOST"};
+    struct lk_cli_listing list = {
+        .page = scopes_page,
+        .what = "cannot list the ID scopes",
+        .head = "SCOPE                    CREATED                   ALLOCATION  HOST"};
     struct lk_cli_common common = {.json = false};
     int code;
 

@@ -12,8 +12,13 @@ enum {
     OPT_HUB,
     OPT_DISABLED,
     OPT_INITIAL_TWIN,
-    OPT_REPROVISION
+    OPT_REPROVISION,
+    OPT_ALLOCATION,
+    OPT_WEBHOOK,
+    OPT_WEBHOOK_API_VERSION
 };
+
+#define WEBHOOK_API_VERSION "2021-10-01" /* that a webhook is told unless another is given */
 
 /* ---- add ------------------------------------------------------------------------------------- */
 
@@ -22,6 +27,8 @@ struct add_args {
     const char *hubs[LK_HUBS_PER_ENROLLMENT];
     size_t hubs_count;
     const char *reprovision; /* NULL, or one of the three words */
+    enum lk_allocation allocation;
+    const char *webhook, *webhook_api_version;
     bool disabled;
     struct lk_cli_eks eks;
 };
@@ -34,6 +41,23 @@ hub_take(struct add_args *a, const char *value)
     }
     a->hubs[a->hubs_count++] = value;
     return LK_OK;
+}
+
+static enum lk_err
+allocation_take(struct add_args *a, const char *value)
+{
+    static const char *const words[] = {[LK_ALLOC_HASHED] = "hashed",
+                                        [LK_ALLOC_GEO] = "geoLatency",
+                                        [LK_ALLOC_STATIC] = "static",
+                                        [LK_ALLOC_CUSTOM] = "custom"};
+
+    for (size_t i = LK_ALLOC_HASHED; i < LK_ARRAY_LEN(words); i++) {
+        if (strcmp(value, words[i]) == 0) {
+            a->allocation = (enum lk_allocation)i;
+            return LK_OK;
+        }
+    }
+    return LK_ERR_ARG;
 }
 
 static enum lk_err
@@ -61,6 +85,14 @@ add_take(void *ctx, int option, const char *value)
                        strcmp(value, "never") == 0
                    ? LK_OK
                    : LK_ERR_ARG;
+    case OPT_ALLOCATION:
+        return allocation_take(a, value);
+    case OPT_WEBHOOK:
+        a->webhook = value;
+        return lk_webhook_url_ok(value) && strlen(value) <= LK_WEBHOOK_URL_MAX ? LK_OK : LK_ERR_ARG;
+    case OPT_WEBHOOK_API_VERSION:
+        a->webhook_api_version = value;
+        return value[0] != '\0' && strlen(value) < LK_API_VERSION_CAP ? LK_OK : LK_ERR_ARG;
     default:
         a->disabled = true;
         return LK_OK;
@@ -68,9 +100,12 @@ add_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form add_form = {
-    .usage = "latchkey enrollment add --registration-id ID --ek BASE64|@FILE [--ek ...]\n"
-             "         [--device-id ID] [--hub NAME] [--disabled] [--initial-twin FILE]\n"
-             "         [--reprovision migrate|reset|never] [--scope ID] [--config FILE]",
+    .usage =
+        "latchkey enrollment add --registration-id ID --ek BASE64|@FILE [--ek ...]\n"
+        "         [--device-id ID] [--hub NAME] [--disabled] [--initial-twin FILE]\n"
+        "         [--reprovision migrate|reset|never]\n"
+        "         [--allocation hashed|geoLatency|static|custom]\n"
+        "         [--webhook URL [--webhook-api-version VERSION]] [--scope ID] [--config FILE]",
     .help =
         "Enroll one device.\n\n"
         "  --registration-id ID     the name that it registers with\n" LK_CLI_EK_HELP
@@ -80,18 +115,29 @@ static const struct lk_cli_form add_form = {
         "  --disabled               refuse it until it is enabled\n"
         "  --initial-twin FILE      JSON object for the device's twin at its first assignment\n"
         "  --reprovision POLICY     when another hub is chosen: migrate its data (default), reset\n"
-        "                           it, or never move\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+        "                           it, or never move\n"
+        "  --allocation POLICY      how the hub is chosen: hashed over those that may be, by\n"
+        "                           region (geoLatency), static (the one --hub), or custom;\n"
+        "                           default: the scope's\n"
+        "  --webhook URL            ask it for the hub at every registration; the policy is then\n"
+        "                           custom\n"
+        "  --webhook-api-version VERSION  what the webhook is told; default "
+        "2021-10-01\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
     .options =
-        (const struct option[]){{"registration-id", required_argument, NULL, OPT_REGISTRATION_ID},
-                                {"ek", required_argument, NULL, OPT_EK},
-                                {"device-id", required_argument, NULL, OPT_DEVICE_ID},
-                                {"hub", required_argument, NULL, OPT_HUB},
-                                {"disabled", no_argument, NULL, OPT_DISABLED},
-                                {"initial-twin", required_argument, NULL, OPT_INITIAL_TWIN},
-                                {"reprovision", required_argument, NULL, OPT_REPROVISION},
-                                LK_CLI_SCOPE_OPTION,
-                                LK_CLI_CONFIG_OPTION,
-                                LK_CLI_END_OPTIONS},
+        (const struct option[]){
+            {"registration-id", required_argument, NULL, OPT_REGISTRATION_ID},
+            {"ek", required_argument, NULL, OPT_EK},
+            {"device-id", required_argument, NULL, OPT_DEVICE_ID},
+            {"hub", required_argument, NULL, OPT_HUB},
+            {"disabled", no_argument, NULL, OPT_DISABLED},
+            {"initial-twin", required_argument, NULL, OPT_INITIAL_TWIN},
+            {"reprovision", required_argument, NULL, OPT_REPROVISION},
+            {"allocation", required_argument, NULL, OPT_ALLOCATION},
+            {"webhook", required_argument, NULL, OPT_WEBHOOK},
+            {"webhook-api-version", required_argument, NULL, OPT_WEBHOOK_API_VERSION},
+            LK_CLI_SCOPE_OPTION,
+            LK_CLI_CONFIG_OPTION,
+            LK_CLI_END_OPTIONS},
     .take = add_take,
 };
 
@@ -118,6 +164,23 @@ twin_read(const char *path, struct lk_enrollment *e)
     return 0;
 }
 
+static enum lk_err
+allocation_fill(const struct add_args *a, struct lk_enrollment *e)
+{
+    const char *version =
+        a->webhook_api_version != NULL ? a->webhook_api_version : WEBHOOK_API_VERSION;
+    enum lk_err err;
+
+    e->allocation = a->webhook != NULL ? LK_ALLOC_CUSTOM : a->allocation;
+    if (a->webhook == NULL) {
+        return LK_OK;
+    }
+    err = lk_strcpy(e->webhook_url, sizeof(e->webhook_url), a->webhook);
+    return err != LK_OK
+               ? err
+               : lk_strcpy(e->webhook_api_version, sizeof(e->webhook_api_version), version);
+}
+
 static int
 add_fill(const struct add_args *a, struct lk_cli_enrollment *c)
 {
@@ -131,7 +194,8 @@ add_fill(const struct add_args *a, struct lk_cli_enrollment *c)
     if (err != LK_OK || (err = lk_strcpy(e->scope, sizeof(e->scope), c->scope)) != LK_OK ||
         (err = lk_strcpy(e->id, sizeof(e->id), c->id)) != LK_OK ||
         (a->device_id != NULL &&
-         (err = lk_strcpy(e->device_id, sizeof(e->device_id), a->device_id)) != LK_OK)) {
+         (err = lk_strcpy(e->device_id, sizeof(e->device_id), a->device_id)) != LK_OK) ||
+        (err = allocation_fill(a, e)) != LK_OK) {
         return lk_cli_fail(err, "cannot add the enrollment");
     }
     e->hubs_count = a->hubs_count;
@@ -196,6 +260,11 @@ lk_cli_enrollment_add(int argc, char **argv)
     }
     if (a.registration_id == NULL || a.eks.count == 0) {
         return lk_cli_usage(add_form.usage, "--registration-id and --ek are needed");
+    }
+    if ((a.webhook != NULL) != (a.allocation == LK_ALLOC_CUSTOM ||
+                                (a.webhook != NULL && a.allocation == LK_ALLOC_DEFAULT))) {
+        return lk_cli_usage(add_form.usage, "--webhook goes with --allocation custom, and with "
+                                            "no other");
     }
     if ((code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, a.registration_id, &s, &c)) != 0 ||
         (code = add_fill(&a, &c)) != 0 || (code = lk_cli_eks_add(&a.eks, &c.e)) != 0) {

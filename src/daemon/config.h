@@ -28,17 +28,25 @@ struct lk_config {
                                               only; default 127.0.0.1:9464; "none": off */
     char tls_cert[LK_CONFIG_TEXT_CAP];     /* reloadable; default <data-dir>/tls/server.pem */
     char tls_key[LK_CONFIG_TEXT_CAP];      /* reloadable; default <data-dir>/tls/server.key */
-    uint32_t workers;                      /* event loops; 0 (default): one a core */
-    uint32_t challenge_epoch_s;            /* default 600 */
-    uint32_t audit_refusals_per_s;         /* default 20 */
-    uint32_t drain_ms;                     /* default 10000 */
-    enum lk_log_target log_target;         /* "json" (default) or "journald" */
-    enum lk_log_level log_level;           /* reloadable; default info */
-    struct lk_http_limits limits; /* http-head-max, http-handshake-ms, ...: the members' names */
+    /* Lists and names; "none" (default) is empty. */
+    char webhook_allow[LK_CONFIG_TEXT_CAP];
+    char webhook_ca[LK_CONFIG_TEXT_CAP];
+    char client_regions[LK_CONFIG_TEXT_CAP];
+    char region[LK_CONFIG_TEXT_CAP];
+    uint32_t workers;              /* event loops; 0 (default): one a core */
+    uint32_t challenge_epoch_s;    /* default 600 */
+    uint32_t audit_refusals_per_s; /* default 20 */
+    uint32_t drain_ms;             /* default 10000 */
+    enum lk_log_target log_target; /* "json" (default) or "journald" */
+    enum lk_log_level log_level;   /* reloadable; default info */
+    struct lk_http_limits limits;  /* http-head-max, http-handshake-ms, ...: the members' names */
 };
 
 /* Every key at its default. */
 void lk_config_defaults(struct lk_config *c);
+
+/* A value of which "none" stands for empty, without that word. */
+const char *lk_config_list(const char *value);
 
 /*
  * Read the file at path over the defaults. error says file, line, key and what was expected.

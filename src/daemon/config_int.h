@@ -4,13 +4,17 @@
 
 #include "daemon/config.h"
 
-#define LK_CONFIG_ROWS_MAX 32u
+#define LK_CONFIG_ROWS_MAX 48u
 
 enum lk_config_kind {
     LK_ROW_FILE,
     LK_ROW_STORE,  /* "sqlite:" and a file */
     LK_ROW_LISTEN, /* address and port */
     LK_ROW_ADMIN,  /* the same on loopback, or "none" */
+    LK_ROW_ALLOW,  /* host names and networks, or "none" */
+    LK_ROW_FILE_OR_NONE,
+    LK_ROW_REGIONS, /* networks with their regions, or "none" */
+    LK_ROW_REGION,  /* a name, or "none" */
     LK_ROW_NUMBER,
     LK_ROW_LOG_TARGET,
     LK_ROW_LOG_LEVEL

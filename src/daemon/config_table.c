@@ -29,6 +29,21 @@ const struct lk_config_row lk_config_rows[] = {
      .sentence = "PEM file of the server's certificate, then those that signed it."},
     {"tls-key", LK_ROW_FILE, true, MEMBER(tls_key), .fallback = "<data-dir>/tls/server.key",
      .sentence = "PEM file of the certificate's private key; P-256 costs least per connection."},
+    {"webhook-allow", LK_ROW_ALLOW, false, MEMBER(webhook_allow), .fallback = "none",
+     .sentence = "Where webhooks of custom allocation may be: host names, addresses and networks, "
+                 "apart by blanks; none: no webhook is called. Loopback, link-local, multicast and "
+                 "unspecified addresses only when the address itself is listed; plain HTTP only to "
+                 "loopback."},
+    {"webhook-ca", LK_ROW_FILE_OR_NONE, false, MEMBER(webhook_ca), .fallback = "none",
+     .sentence = "PEM file of the authorities that sign webhooks' certificates; none: the "
+                 "system's."},
+    {"client-regions", LK_ROW_REGIONS, false, MEMBER(client_regions), .fallback = "none",
+     .sentence = "Regions of devices for geoLatency allocation, by the network that they come "
+                 "from: NETWORK=REGION, apart by blanks; the narrowest network counts. Devices "
+                 "are given hubs of their region (latchkey-hub(1)) as long as there is "
+                 "one."},
+    {"region", LK_ROW_REGION, false, MEMBER(region), .fallback = "none",
+     .sentence = "Region of devices from any other network."},
     NUMBER("workers", workers, 0, 256, "", "0", "Event loops, each a thread; 0 is one a core."),
     NUMBER("challenge-epoch-s", challenge_epoch_s, 1, 86400, "s", "600",
            "How long a challenge can be answered: this long at least, twice as long at most."),

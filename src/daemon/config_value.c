@@ -7,6 +7,7 @@
 
 #include "base/codec.h"
 #include "daemon/config_int.h"
+#include "net/regions.h"
 #include "wire/ids.h"
 
 enum lk_err
@@ -167,6 +168,46 @@ admin_set(const struct lk_config_place *at, const char *value, char *ret)
     return text_set(at, value, ret);
 }
 
+const char *
+lk_config_list(const char *value)
+{
+    return strcmp(value, "none") == 0 ? "" : value;
+}
+
+static enum lk_err
+allow_set(const struct lk_config_place *at, const char *value, char *ret)
+{
+    LK_AUTO(lk_allow) struct lk_allow *list = NULL;
+    char why[LK_ALLOW_ERROR_CAP] = "memory";
+
+    if (lk_allow_parse(lk_config_list(value), why, &list) != LK_OK) {
+        return lk_config_fail(at, "expected host names and networks, or none: %s", why);
+    }
+    return text_set(at, value, ret);
+}
+
+static enum lk_err
+regions_set(const struct lk_config_place *at, const char *value, char *ret)
+{
+    LK_AUTO(lk_regions) struct lk_regions *list = NULL;
+    char why[LK_ALLOW_ERROR_CAP] = "memory";
+
+    if (lk_regions_parse(lk_config_list(value), "", why, &list) != LK_OK) {
+        return lk_config_fail(at, "expected NETWORK=REGION and more, or none: %s", why);
+    }
+    return text_set(at, value, ret);
+}
+
+static enum lk_err
+region_set(const struct lk_config_place *at, const char *value, char *ret)
+{
+    if (!lk_region_ok(value)) {
+        return lk_config_fail(at, "expected 1 to %u letters, digits and dashes, got \"%.64s\"",
+                              LK_REGION_CAP - 1, value);
+    }
+    return text_set(at, value, ret);
+}
+
 static enum lk_err
 number_set(const struct lk_config_place *at, const struct lk_config_row *row, const char *value,
            struct lk_config *c)
@@ -207,6 +248,15 @@ lk_config_value_set(const struct lk_config_place *at, const struct lk_config_row
         return listen_set(at, value, text_at(c, row));
     case LK_ROW_ADMIN:
         return admin_set(at, value, text_at(c, row));
+    case LK_ROW_ALLOW:
+        return allow_set(at, value, text_at(c, row));
+    case LK_ROW_FILE_OR_NONE:
+        return strcmp(value, "none") == 0 ? text_set(at, value, text_at(c, row))
+                                          : file_set(at, value, text_at(c, row));
+    case LK_ROW_REGIONS:
+        return regions_set(at, value, text_at(c, row));
+    case LK_ROW_REGION:
+        return region_set(at, value, text_at(c, row));
     case LK_ROW_NUMBER:
         return number_set(at, row, value, c);
     case LK_ROW_LOG_TARGET:

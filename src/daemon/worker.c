@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "api/api.h"
+#include "api/webhook.h"
 #include "base/log.h"
 #include "net/loop.h"
 
@@ -18,6 +19,10 @@ struct lk_worker {
     struct lk_session *session;
     struct lk_watch *session_watch;
     struct lk_hub_core *hub;
+    struct lk_allow *webhook_allow; /* these three NULL: no webhook is called */
+    struct lk_client *client;
+    struct lk_webhooks *webhooks;
+    struct lk_regions *regions;
     struct lk_provision *provision;
     struct lk_device_api *device_api;
     struct lk_surface surfaces[1];
@@ -152,6 +157,36 @@ lk_worker_port(const struct lk_worker *w)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* Without a list of where they may be, no webhook is called. */
+static enum lk_err
+webhooks_open(struct lk_worker *w, const struct lk_config *c, struct lk_webhook *ret)
+{
+    const char *list = lk_config_list(c->webhook_allow), *ca = lk_config_list(c->webhook_ca);
+    struct lk_client_config opts = {.ca_file = ca[0] == '\0' ? NULL : ca};
+    enum lk_err err;
+
+    if (list[0] == '\0') {
+        return LK_OK;
+    }
+    if ((err = lk_allow_parse(list, NULL, &w->webhook_allow)) != LK_OK) {
+        return err;
+    }
+    opts.allow = w->webhook_allow;
+    if ((err = lk_client_new(w->loop, &opts, &w->client)) != LK_OK ||
+        (err = lk_webhooks_new(w->loop, w->client, &w->webhooks)) != LK_OK) {
+        return err;
+    }
+    *ret = lk_webhooks_link(w->webhooks);
+    return LK_OK;
+}
+
+static enum lk_err
+regions_open(struct lk_worker *w, const struct lk_config *c)
+{
+    return lk_regions_parse(lk_config_list(c->client_regions), lk_config_list(c->region), NULL,
+                            &w->regions);
+}
+
 static enum lk_err
 provision_open(struct lk_worker *w, const struct lk_worker_config *config)
 {
@@ -170,6 +205,9 @@ provision_open(struct lk_worker *w, const struct lk_worker_config *config)
         return err;
     }
     opts.embedded = lk_hub_core_link(w->hub);
+    if ((err = webhooks_open(w, config->config, &opts.webhook)) != LK_OK) {
+        return err;
+    }
     return lk_provision_new(&opts, &w->provision);
 }
 
@@ -210,7 +248,9 @@ worker_open(struct lk_worker *w, const struct lk_worker_config *config,
         (err = lk_timer_new(w->loop, tick, w, &w->tick)) != LK_OK ||
         (err = lk_timer_new(w->loop, quiet_wait, w, &w->quiet)) != LK_OK ||
         (err = provision_open(w, config)) != LK_OK ||
-        (err = lk_device_api_new(w->provision, &lk_clock_system, &w->device_api)) != LK_OK) {
+        (err = regions_open(w, config->config)) != LK_OK ||
+        (err = lk_device_api_new(w->provision, &lk_clock_system, w->regions, &w->device_api)) !=
+            LK_OK) {
         (void)snprintf(error, LK_WORKER_ERROR_CAP, "worker: %s", lk_err_text(err));
         return err;
     }
@@ -259,6 +299,10 @@ lk_worker_free(struct lk_worker *w)
     lk_http_server_drop(&w->server);
     lk_device_api_free(w->device_api);
     lk_provision_drop(&w->provision);
+    lk_webhooks_drop(&w->webhooks);
+    lk_client_drop(&w->client);
+    lk_allow_drop(&w->webhook_allow);
+    lk_regions_drop(&w->regions);
     lk_hub_core_drop(&w->hub);
     lk_timer_drop(&w->tick);
     lk_timer_drop(&w->quiet);

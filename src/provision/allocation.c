@@ -6,8 +6,8 @@
 
 #include "base/codec.h"
 
-static bool
-is_candidate(const struct lk_enrollment *e, const struct lk_hub *hub)
+bool
+lk_hub_is_candidate(const struct lk_enrollment *e, const struct lk_hub *hub)
 {
     if (e->hubs_count == 0) {
         return hub->allocatable;
@@ -49,24 +49,20 @@ hub_score(const struct lk_enrollment *e, const struct lk_hub *hub, double *ret)
     return LK_OK;
 }
 
-enum lk_err
-lk_allocate(const struct lk_enrollment *e, const struct lk_hub *hubs, size_t hubs_count,
-            const struct lk_hub **ret)
+/* Hashed over the candidates, or those in region unless it is NULL. */
+static enum lk_err
+hub_hash(const struct lk_enrollment *e, const char *region, const struct lk_hub *hubs,
+         size_t hubs_count, const struct lk_hub **ret)
 {
     const struct lk_hub *best = NULL;
     double best_score = 0;
 
-    if (e->allocation == LK_ALLOC_GEO || e->allocation == LK_ALLOC_CUSTOM) {
-        return LK_ERR_UNSUPPORTED;
-    }
-    if (e->allocation == LK_ALLOC_STATIC && e->hubs_count != 1) {
-        return LK_ERR_NOT_FOUND;
-    }
     for (size_t i = 0; i < hubs_count; i++) {
         double score;
         enum lk_err err;
 
-        if (!is_candidate(e, &hubs[i])) {
+        if (!lk_hub_is_candidate(e, &hubs[i]) ||
+            (region != NULL && strcasecmp(hubs[i].region, region) != 0)) {
             continue;
         }
         if ((err = hub_score(e, &hubs[i], &score)) != LK_OK) {
@@ -82,4 +78,27 @@ lk_allocate(const struct lk_enrollment *e, const struct lk_hub *hubs, size_t hub
     }
     *ret = best;
     return LK_OK;
+}
+
+enum lk_err
+lk_allocate(const struct lk_enrollment *e, const struct lk_allocation_terms *terms,
+            const struct lk_hub *hubs, size_t hubs_count, const struct lk_hub **ret)
+{
+    enum lk_allocation policy = e->allocation == LK_ALLOC_DEFAULT ? terms->policy : e->allocation;
+    const char *region = terms->region;
+
+    if (policy == LK_ALLOC_CUSTOM) {
+        return LK_ERR_UNSUPPORTED;
+    }
+    if (policy == LK_ALLOC_STATIC && e->hubs_count != 1) {
+        return LK_ERR_NOT_FOUND;
+    }
+    if (policy == LK_ALLOC_GEO && region != NULL && region[0] != '\0') {
+        enum lk_err err = hub_hash(e, region, hubs, hubs_count, ret);
+
+        if (err != LK_ERR_NOT_FOUND) {
+            return err;
+        }
+    }
+    return hub_hash(e, NULL, hubs, hubs_count, ret);
 }

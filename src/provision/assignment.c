@@ -10,6 +10,8 @@
  *   hub in our store   one transaction: assigned
  *   hub elsewhere      one transaction: assigning -> 202 -> the hub is called -> one more: assigned
  *                      or failed. When this instance dies in between, the device registers again.
+ *   a webhook chooses  as elsewhere: the webhook is asked after the 202 (custom.c), so that a slow
+ *                      one keeps no device waiting
  *   no hub             one transaction: failed
  */
 #include <inttypes.h>
@@ -39,8 +41,8 @@ lk_assignment_accepted(struct lk_reg_op *op, const char *operation_id)
     lk_op_answer(op, &answer);
 }
 
-static const struct lk_hub *
-hub_find(const struct lk_reg_op *op, const char *name)
+const struct lk_hub *
+lk_op_hub_find(const struct lk_reg_op *op, const char *name)
 {
     size_t count;
     const struct lk_hub *hubs = lk_op_hubs(op, &count);
@@ -71,18 +73,18 @@ hub_choose(const struct lk_reg_op *op, const char **ret_why)
 {
     const struct lk_enrollment *e = &op->enrollment;
     const char *previous = lk_previous_hub(op);
+    const struct lk_allocation_terms terms = {op->scope_allocation, op->req.region};
     const struct lk_hub *hub = NULL, *hubs;
     size_t count;
-    enum lk_err err;
 
     if (previous != NULL && !e->reprovision_update_hub) {
         *ret_why = "The device keeps its hub, and that is no longer linked";
-        hub = hub_find(op, previous);
+        hub = lk_op_hub_find(op, previous);
     } else {
         hubs = lk_op_hubs(op, &count);
-        err = lk_allocate(e, hubs, count, &hub);
-        *ret_why = err == LK_ERR_UNSUPPORTED ? "The allocation policy is not carried out here"
-                                             : "No linked hub fits the enrollment";
+        *ret_why = lk_allocate(e, &terms, hubs, count, &hub) == LK_ERR_CRYPTO
+                       ? "Internal error"
+                       : "No linked hub fits the enrollment";
     }
     if (hub != NULL && lk_op_link(op, hub)->ops == NULL) {
         *ret_why = "Hubs of this kind are not served here";
@@ -185,8 +187,8 @@ hub_keys_make(struct lk_reg_op *op, struct lk_registration *next)
     return LK_OK;
 }
 
-static enum lk_err
-assignment_record(struct lk_reg_op *op, const struct lk_hub *hub, struct lk_registration *next)
+enum lk_err
+lk_assignment_record(struct lk_reg_op *op, const struct lk_hub *hub, struct lk_registration *next)
 {
     struct lk_enrollment *e = &op->enrollment;
     const char *device_id = e->device_id[0] != '\0' ? e->device_id : e->id;
@@ -229,6 +231,17 @@ lk_failure_record(const struct lk_reg_op *op, int32_t code, const char *message,
 }
 
 void
+lk_assignment_fail(struct lk_reg_op *op, int32_t code, const char *fmt, ...)
+{
+    va_list args;
+
+    op->fail_code = code;
+    va_start(args, fmt);
+    (void)vsnprintf(op->fail_why, sizeof(op->fail_why), fmt, args); /* cut when too long */
+    va_end(args);
+}
+
+void
 lk_status_count(enum lk_reg_status status)
 {
     if (status == LK_REG_ASSIGNED || status == LK_REG_FAILED) {
@@ -256,6 +269,10 @@ assign_done(void *arg, enum lk_err err)
     }
     lk_status_count(op->next.status);
     lk_assignment_accepted(op, op->next.operation_id);
+    if (hub_is_next && lk_custom_is(op)) {
+        lk_custom_ask(op);
+        return;
+    }
     if (hub_is_next) {
         lk_hub_call(op);
         return;
@@ -263,20 +280,30 @@ assign_done(void *arg, enum lk_err err)
     lk_op_end(op);
 }
 
+/* The hub, its absence, or the question for it. */
+static enum lk_err
+outlook_record(struct lk_reg_op *op, struct lk_registration *next)
+{
+    const char *why;
+    const struct lk_hub *hub;
+
+    if (lk_custom_is(op)) {
+        return lk_custom_record(op, next);
+    }
+    hub = hub_choose(op, &why);
+    return hub == NULL ? lk_failure_record(op, LK_DPS_NO_HUB, why, next)
+                       : lk_assignment_record(op, hub, next);
+}
+
 void
 lk_assignment_begin(struct lk_reg_op *op, void (*start_over)(struct lk_reg_op *op))
 {
-    const char *why;
-    const struct lk_hub *hub = hub_choose(op, &why);
     enum lk_err err;
 
     lk_registration_fini(&op->next);
     memset(&op->next, 0, sizeof(op->next));
-    if ((err = attestation_record(op, &op->next)) == LK_OK) {
-        err = hub == NULL ? lk_failure_record(op, LK_DPS_NO_HUB, why, &op->next)
-                          : assignment_record(op, hub, &op->next);
-    }
-    if (err != LK_OK) {
+    if ((err = attestation_record(op, &op->next)) != LK_OK ||
+        (err = outlook_record(op, &op->next)) != LK_OK) {
         lk_op_fault(op, err);
         return;
     }

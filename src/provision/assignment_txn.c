@@ -168,7 +168,7 @@ hub_still(struct lk_txn *tx, struct lk_reg_op *op)
     return err == LK_ERR_NOT_FOUND ? LK_ERR_PRECONDITION : err;
 }
 
-/* A hub elsewhere has yet to be asked. */
+/* A hub elsewhere, or a webhook, has yet to be asked. */
 static enum lk_err
 assigning_put(struct lk_txn *tx, const struct lk_reg_op *op)
 {
@@ -189,7 +189,8 @@ lk_assign_run(struct lk_txn *tx, void *arg)
     if ((err = enrollment_still(tx, op)) != LK_OK) {
         return err;
     }
-    if (next->status != LK_REG_FAILED && (err = hub_still(tx, op)) != LK_OK) {
+    if (next->status != LK_REG_FAILED && next->hub[0] != '\0' &&
+        (err = hub_still(tx, op)) != LK_OK) {
         return err;
     }
     if (next->status == LK_REG_ASSIGNING) {
@@ -202,7 +203,41 @@ lk_assign_run(struct lk_txn *tx, void *arg)
     return audit_append(tx, op, next);
 }
 
-/* ---- hubs elsewhere ------------------------------------------------------------------------ */
+/* ---- after `assigning`: hubs elsewhere, and what a webhook chose -------------------------------
+ */
+
+/* A hub of ours that was chosen after the answer gets the device now, if all is as it was. */
+static enum lk_err
+late_assign(struct lk_txn *tx, struct lk_reg_op *op)
+{
+    enum lk_err err;
+
+    if ((err = enrollment_still(tx, op)) == LK_OK && (err = hub_still(tx, op)) == LK_OK) {
+        return hub_assign_in_txn(tx, op);
+    }
+    if (err == LK_ERR_PRECONDITION) {
+        return lk_failure_record(op, LK_DPS_CUSTOM_FAILED,
+                                 "The enrollment or the hub was changed meanwhile", &op->next);
+    }
+    return err;
+}
+
+/* op->next as it shall be in the store. */
+static enum lk_err
+outcome_record(struct lk_txn *tx, struct lk_reg_op *op)
+{
+    const struct lk_hub_link *link = lk_op_link(op, &op->hub);
+
+    if (op->fail_code != 0) {
+        return lk_failure_record(op, op->fail_code, op->fail_why, &op->next);
+    }
+    op->next.status = LK_REG_ASSIGNED;
+    if (link->ops->assign_in_txn != NULL) {
+        return late_assign(tx, op);
+    }
+    op->next.substatus = (int)substatus_of(op, op->hub_existed);
+    return old_identity_leave(tx, op);
+}
 
 /* The outcome, unless a newer attestation has taken over. */
 static enum lk_err
@@ -210,7 +245,6 @@ outcome_run(struct lk_txn *tx, void *arg)
 {
     struct lk_reg_op *op = arg;
     struct lk_registration now = {.generation = 0};
-    bool refused = op->hub_err == LK_ERR_REFUSED;
     enum lk_err err = lk_txn_registration_get(tx, op->next.scope, op->next.id, &now);
     bool ours =
         err == LK_OK && now.status == LK_REG_ASSIGNING && now.generation == op->next.generation;
@@ -220,15 +254,7 @@ outcome_run(struct lk_txn *tx, void *arg)
     if (!ours) {
         return err == LK_ERR_NOT_FOUND ? LK_OK : err;
     }
-    if (op->hub_err == LK_OK) {
-        op->next.status = LK_REG_ASSIGNED;
-        op->next.substatus = (int)substatus_of(op, op->hub_existed);
-        err = old_identity_leave(tx, op);
-    } else {
-        err = lk_failure_record(op, refused ? LK_DPS_HUB_REFUSED : LK_DPS_UNAVAILABLE,
-                                refused ? "The hub refused" : "The hub did not answer", &op->next);
-    }
-    if (err != LK_OK ||
+    if ((err = outcome_record(tx, op)) != LK_OK ||
         (err = lk_txn_registration_put(tx, &op->next, op->next.generation)) != LK_OK) {
         return err;
     }
@@ -249,15 +275,25 @@ outcome_done(void *arg, enum lk_err err)
     lk_op_end(op);
 }
 
+void
+lk_outcome_write(struct lk_reg_op *op)
+{
+    op->job = (struct lk_job){.run = outcome_run, .done = outcome_done, .arg = op};
+    lk_store_write(op->p->config.session, &op->job);
+}
+
 static void
 hub_assigned(void *arg, enum lk_err err, bool existed)
 {
     struct lk_reg_op *op = arg;
 
-    op->hub_err = err;
+    if (err == LK_ERR_REFUSED) {
+        lk_assignment_fail(op, LK_DPS_HUB_REFUSED, "The hub refused");
+    } else if (err != LK_OK) {
+        lk_assignment_fail(op, LK_DPS_UNAVAILABLE, "The hub did not answer");
+    }
     op->hub_existed = existed;
-    op->job = (struct lk_job){.run = outcome_run, .done = outcome_done, .arg = op};
-    lk_store_write(op->p->config.session, &op->job);
+    lk_outcome_write(op);
 }
 
 void

@@ -164,6 +164,25 @@ lk_enrollment_to_row(const struct lk_enrollment *e, struct lk_manifest_row *row)
     return LK_OK;
 }
 
+bool
+lk_webhook_url_ok(const char *url)
+{
+    const char *authority = strncmp(url, "https://", 8) == 0  ? url + 8
+                            : strncmp(url, "http://", 7) == 0 ? url + 7
+                                                              : NULL;
+    size_t len = authority == NULL ? 0 : strcspn(authority, "/?#");
+
+    if (len == 0 || memchr(authority, '@', len) != NULL) {
+        return false;
+    }
+    for (const char *at = url; *at != '\0'; at++) {
+        if (*at <= 0x20 || *at >= 0x7f || strchr("\"\\<>^`{|}", *at) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- check ----------------------------------------------------------------------------------- */
 
 static enum lk_err
@@ -191,9 +210,9 @@ enum lk_err
 lk_enrollment_check(struct lk_txn *tx, const struct lk_enrollment *e,
                     struct lk_manifest_problem *problem)
 {
-    if (e->allocation == LK_ALLOC_GEO || e->allocation == LK_ALLOC_CUSTOM) {
-        return refuse(problem, "allocationPolicy",
-                      "this service carries out hashed and static only");
+    if (e->allocation == LK_ALLOC_CUSTOM && !lk_webhook_url_ok(e->webhook_url)) {
+        return refuse(problem, "customAllocationDefinition",
+                      "a custom policy needs the URL of a webhook: https://HOST/...");
     }
     if (e->allocation == LK_ALLOC_STATIC && e->hubs_count != 1) {
         return refuse(problem, "iotHubs", "a static policy names exactly one hub");

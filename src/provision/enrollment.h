@@ -31,8 +31,14 @@ LK_MUST_CHECK enum lk_err lk_enrollment_to_row(const struct lk_enrollment *e,
                                                struct lk_manifest_row *row);
 
 /*
+ * Whether text looks like the URL of a webhook: http or https, a host, no user, printable. Where it
+ * may lead is judged when it is called.
+ */
+bool lk_webhook_url_ok(const char *url);
+
+/*
  * What only the store knows, or only the whole: every hub that is named is linked, a static policy
- * names exactly one, the policy is one that is carried out. LK_ERR_FORMAT with problem set.
+ * names exactly one, a custom one a webhook. LK_ERR_FORMAT with problem set.
  */
 LK_MUST_CHECK enum lk_err lk_enrollment_check(struct lk_txn *tx, const struct lk_enrollment *e,
                                               struct lk_manifest_problem *problem);

@@ -104,6 +104,7 @@ lk_op_end(struct lk_reg_op *op)
     lk_registration_fini(&op->next);
     lk_hub_fini(&op->hub);
     lk_buf_fini(&op->hubs);
+    lk_buf_fini(&op->payload);
     lk_wipe(op, sizeof(*op));
     free(op);
 }
@@ -157,6 +158,7 @@ read_run(struct lk_txn *tx, void *arg)
             LK_OK) {
         return err;
     }
+    op->scope_allocation = op->scope_known ? scope.allocation : LK_ALLOC_DEFAULT;
     op->recorded = any && op->record.status != LK_REG_NONE;
     if ((err = lk_member_read(op, tx)) != LK_OK) {
         return err;

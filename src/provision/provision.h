@@ -9,6 +9,7 @@
 
 #include "provision/hub_link.h"
 #include "provision/nonce.h"
+#include "provision/webhook.h"
 #include "wire/dps.h"
 
 struct lk_provision;
@@ -27,6 +28,7 @@ struct lk_provision_config {
     struct lk_srk_cache *srk_cache; /* borrowed */
     struct lk_hub_link embedded;    /* hubs of LK_HUB_EMBEDDED */
     struct lk_hub_link remote;      /* hubs of LK_HUB_HTTP; ops NULL: none are served */
+    struct lk_webhook webhook;      /* who is asked for custom allocation */
     uint32_t epoch_s;               /* life of a challenge: this long to twice as long */
     uint32_t audit_refusals_per_s;  /* refusals recorded one by one by this loop; the rest is
                                        counted (refusal.c) */
@@ -57,6 +59,7 @@ struct lk_reg_request {
     const struct lk_dps_register *body; /* register and look-up; NULL for a poll */
     const struct lk_part *certs;        /* that the device presented in TLS, its own first; DER */
     size_t certs_count;                 /* 0: none */
+    const char *region;                 /* that the device asks from; NULL: unknown */
     const char *request_id;             /* for the audit record */
 };
 

@@ -4,6 +4,7 @@
  *   registration.c  the two legs of register
  *   assignment.c    the hub and its key
  *   assignment_txn.c  the transaction that makes it so
+ *   custom.c        the hub that a webhook chooses
  *   poll.c          poll and look-up
  *   member.c        devices without a TPM
  *   evidence.c      judging what a request carries and what the store says about it
@@ -104,6 +105,7 @@ struct lk_reg_op {
     void (*then)(struct lk_reg_op *op);
     bool with_hubs;
     enum lk_group_read groups;            /* set before the read */
+    enum lk_allocation scope_allocation;  /* for an enrollment that names none */
     bool scope_known, enrolled, recorded; /* recorded: there is a record, not just its generation */
     struct lk_enrollment enrollment;
     struct lk_registration record;          /* generation 0 when there never was one */
@@ -118,8 +120,10 @@ struct lk_reg_op {
     void (*start_over)(struct lk_reg_op *op);
     struct lk_shared_keys hub_keys;
     struct lk_registration next;
-    struct lk_hub hub; /* that was chosen */
-    enum lk_err hub_err;
+    struct lk_hub hub;     /* that was chosen */
+    struct lk_buf payload; /* the device's own, kept for a webhook */
+    int32_t fail_code;     /* after `assigning`: 0, or why nothing is assigned */
+    char fail_why[160];
     bool hub_existed;
 };
 
@@ -194,6 +198,15 @@ LK_MUST_CHECK enum lk_err lk_member_poll_judge(const struct lk_reg_op *op, const
 /* The device has proved itself with op->pair, op->ek, op->srk at op->place: give it its hub. */
 void lk_assignment_begin(struct lk_reg_op *op, void (*start_over)(struct lk_reg_op *op));
 
+/* Set what op->next says of being given hub: its keys too. status is for the caller to judge. */
+LK_MUST_CHECK enum lk_err lk_assignment_record(struct lk_reg_op *op, const struct lk_hub *hub,
+                                               struct lk_registration *next);
+/* Why nothing will be assigned, for lk_outcome_write(). */
+void lk_assignment_fail(struct lk_reg_op *op, int32_t code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The linked hub of this name among those that were read, or NULL. */
+const struct lk_hub *lk_op_hub_find(const struct lk_reg_op *op, const char *name);
+
 /* The hub that the device was given before, also when a later registration failed; NULL: none. */
 const char *lk_previous_hub(const struct lk_reg_op *op);
 const struct lk_hub_link *lk_op_link(const struct lk_reg_op *op, const struct lk_hub *hub);
@@ -210,7 +223,18 @@ LK_MUST_CHECK enum lk_err lk_failure_record(const struct lk_reg_op *op, int32_t 
 LK_MUST_CHECK enum lk_err lk_assign_run(struct lk_txn *tx, void *arg);
 /* Ask a hub elsewhere, write the outcome, end the operation. */
 void lk_hub_call(struct lk_reg_op *op);
+/* Write what became of `assigning`: op->next, or op->fail_code. Ends the operation. */
+void lk_outcome_write(struct lk_reg_op *op);
 void lk_status_count(enum lk_reg_status status);
+
+/* ---- custom allocation --------------------------------------------------------------------- */
+
+/* The enrollment leaves the choice to a webhook. */
+bool lk_custom_is(const struct lk_reg_op *op);
+/* Before the answer: keep what the request lends, mark op->next. */
+LK_MUST_CHECK enum lk_err lk_custom_record(struct lk_reg_op *op, struct lk_registration *next);
+/* After it: ask, judge, assign. Ends the operation. */
+void lk_custom_ask(struct lk_reg_op *op);
 
 /* 202 with the operation's id. */
 void lk_assignment_accepted(struct lk_reg_op *op, const char *operation_id);

@@ -108,8 +108,9 @@ LK_MUST_CHECK enum lk_err lk_dps_operation_parse(const void *body, size_t len,
 #define LK_DPS_THROTTLED 429001
 #define LK_DPS_INTERNAL 500001
 #define LK_DPS_UNAVAILABLE 503001
-#define LK_DPS_NO_HUB 400208      /* in registrationState */
-#define LK_DPS_HUB_REFUSED 400209 /* in registrationState */
+#define LK_DPS_CUSTOM_FAILED 400207 /* in registrationState: custom allocation */
+#define LK_DPS_NO_HUB 400208        /* in registrationState */
+#define LK_DPS_HUB_REFUSED 400209   /* in registrationState */
 
 LK_MUST_CHECK enum lk_err lk_dps_error_format(int32_t error_code, const char *tracking_id,
                                               const char *message, int64_t now_ms,

@@ -310,8 +310,8 @@ lk_manifest_value_set(struct lk_manifest_row *row, enum manifest_field field, co
         row->disabled = word == 1;
         return err;
     case FIELD_ALLOCATION_POLICY:
-        err = word_set(allocation_words, LK_ARRAY_LEN(allocation_words), field, "hashed or static",
-                       text, len, problem, &word);
+        err = word_set(allocation_words, LK_ARRAY_LEN(allocation_words), field,
+                       "hashed, geoLatency, static or custom", text, len, problem, &word);
         row->allocation = (enum lk_manifest_allocation)word;
         return err;
     case FIELD_IOT_HUBS:

@@ -85,7 +85,7 @@ setup(void **state)
     memset(&fake, 0, sizeof(fake));
     fake.answer.verdict = LK_REG_REFUSED;
     fake.answer.reason = "test.reason";
-    return lk_device_api_new(&fake, &lk_clock_system, &api) == LK_OK ? 0 : -1;
+    return lk_device_api_new(&fake, &lk_clock_system, NULL, &api) == LK_OK ? 0 : -1;
 }
 
 static int

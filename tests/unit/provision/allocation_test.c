@@ -12,6 +12,8 @@
 
 #define DEVICES 20000
 
+static const struct lk_allocation_terms plain = {LK_ALLOC_DEFAULT, NULL};
+
 static void
 hub_make(struct lk_hub *hub, const char *name, uint32_t weight)
 {
@@ -46,7 +48,7 @@ place_of(unsigned number, const struct lk_hub *hubs, size_t hubs_count)
     const struct lk_hub *hub = NULL;
 
     enrollment_make(&e, number);
-    assert_int_equal(lk_allocate(&e, hubs, hubs_count, &hub), LK_OK);
+    assert_int_equal(lk_allocate(&e, &plain, hubs, hubs_count, &hub), LK_OK);
     lk_enrollment_fini(&e);
     return (size_t)(hub - hubs);
 }
@@ -61,15 +63,15 @@ nothing_to_choose_from(void **state)
 
     enrollment_make(&e, 1);
     hub_make(&hub, "hub.test", 1);
-    assert_int_equal(lk_allocate(&e, NULL, 0, &found), LK_ERR_NOT_FOUND);
+    assert_int_equal(lk_allocate(&e, &plain, NULL, 0, &found), LK_ERR_NOT_FOUND);
     hub.allocatable = false;
-    assert_int_equal(lk_allocate(&e, &hub, 1, &found), LK_ERR_NOT_FOUND);
+    assert_int_equal(lk_allocate(&e, &plain, &hub, 1, &found), LK_ERR_NOT_FOUND);
     enrollment_name_hub(&e, "other.test");
-    assert_int_equal(lk_allocate(&e, &hub, 1, &found), LK_ERR_NOT_FOUND);
+    assert_int_equal(lk_allocate(&e, &plain, &hub, 1, &found), LK_ERR_NOT_FOUND);
     assert_null(found);
     /* A hub that the enrollment names need not be open to everybody. */
     enrollment_name_hub(&e, "HUB.test");
-    assert_int_equal(lk_allocate(&e, &hub, 1, &found), LK_OK);
+    assert_int_equal(lk_allocate(&e, &plain, &hub, 1, &found), LK_OK);
     assert_ptr_equal(found, &hub);
     lk_enrollment_fini(&e);
 }
@@ -86,18 +88,59 @@ policies(void **state)
     hub_make(&hubs[0], "a.test", 1000);
     hub_make(&hubs[1], "b.test", 1);
     e.allocation = LK_ALLOC_STATIC;
-    assert_int_equal(lk_allocate(&e, hubs, 2, &found), LK_ERR_NOT_FOUND);
+    assert_int_equal(lk_allocate(&e, &plain, hubs, 2, &found), LK_ERR_NOT_FOUND);
     enrollment_name_hub(&e, "b.test");
-    assert_int_equal(lk_allocate(&e, hubs, 2, &found), LK_OK);
+    assert_int_equal(lk_allocate(&e, &plain, hubs, 2, &found), LK_OK);
     assert_ptr_equal(found, &hubs[1]);
-    assert_int_equal(lk_allocate(&e, hubs, 1, &found), LK_ERR_NOT_FOUND);
+    assert_int_equal(lk_allocate(&e, &plain, hubs, 1, &found), LK_ERR_NOT_FOUND);
     enrollment_name_hub(&e, "a.test");
-    assert_int_equal(lk_allocate(&e, hubs, 2, &found), LK_ERR_NOT_FOUND);
-    e.allocation = LK_ALLOC_GEO;
-    assert_int_equal(lk_allocate(&e, hubs, 2, &found), LK_ERR_UNSUPPORTED);
+    assert_int_equal(lk_allocate(&e, &plain, hubs, 2, &found), LK_ERR_NOT_FOUND);
     e.allocation = LK_ALLOC_CUSTOM;
-    assert_int_equal(lk_allocate(&e, hubs, 2, &found), LK_ERR_UNSUPPORTED);
+    assert_int_equal(lk_allocate(&e, &plain, hubs, 2, &found), LK_ERR_UNSUPPORTED);
     lk_enrollment_fini(&e);
+}
+
+/* geoLatency: hubs of the device's region, in any case; all of them when it has none, or is in
+ * none. The scope's policy counts for those that name none. */
+static void
+regions(void **state)
+{
+    struct lk_allocation_terms south = {LK_ALLOC_GEO, "South"}, west = {LK_ALLOC_GEO, "west"},
+                               nowhere = {LK_ALLOC_GEO, ""};
+    struct lk_hub hubs[4];
+    const struct lk_hub *found = NULL, *hashed = NULL;
+    unsigned seen[4] = {0};
+
+    hub_make(&hubs[0], "a.test", 1000);
+    hub_make(&hubs[1], "b.test", 1);
+    hub_make(&hubs[2], "c.test", 1);
+    hub_make(&hubs[3], "d.test", 1);
+    assert_int_equal(lk_strcpy(hubs[1].region, sizeof(hubs[1].region), "south"), LK_OK);
+    assert_int_equal(lk_strcpy(hubs[2].region, sizeof(hubs[2].region), "south"), LK_OK);
+    assert_int_equal(lk_strcpy(hubs[3].region, sizeof(hubs[3].region), "south"), LK_OK);
+    hubs[3].allocatable = false;
+    for (unsigned i = 0; i < 100; i++) {
+        struct lk_enrollment e;
+
+        enrollment_make(&e, i);
+        assert_int_equal(lk_allocate(&e, &south, hubs, 4, &found), LK_OK);
+        seen[found - hubs]++;
+        assert_int_equal(lk_allocate(&e, &plain, hubs, 4, &hashed), LK_OK);
+        assert_int_equal(lk_allocate(&e, &west, hubs, 4, &found), LK_OK);
+        assert_ptr_equal(found, hashed);
+        assert_int_equal(lk_allocate(&e, &nowhere, hubs, 4, &found), LK_OK);
+        assert_ptr_equal(found, hashed);
+        e.allocation = LK_ALLOC_HASHED;
+        assert_int_equal(lk_allocate(&e, &south, hubs, 4, &found), LK_OK);
+        assert_ptr_equal(found, hashed);
+        e.allocation = LK_ALLOC_GEO;
+        enrollment_name_hub(&e, "a.test");
+        assert_int_equal(lk_allocate(&e, &south, hubs, 4, &found), LK_OK);
+        assert_ptr_equal(found, &hubs[0]);
+        lk_enrollment_fini(&e);
+    }
+    assert_int_equal(seen[0] + seen[3], 0);
+    assert_in_range(seen[1], 30, 70);
 }
 
 /* Only the scope, the id in any case, and the hubs decide; not their order. */
@@ -118,8 +161,8 @@ always_the_same(void **state)
         enrollment_make(&lower, i);
         enrollment_make(&upper, i);
         upper.id[0] = 'D';
-        assert_int_equal(lk_allocate(&lower, hubs, 3, &a), LK_OK);
-        assert_int_equal(lk_allocate(&upper, turned, 3, &b), LK_OK);
+        assert_int_equal(lk_allocate(&lower, &plain, hubs, 3, &a), LK_OK);
+        assert_int_equal(lk_allocate(&upper, &plain, turned, 3, &b), LK_OK);
         assert_string_equal(a->name, b->name);
         lk_enrollment_fini(&lower);
         lk_enrollment_fini(&upper);
@@ -201,6 +244,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_to_choose_from),
         cmocka_unit_test(policies),
+        cmocka_unit_test(regions),
         cmocka_unit_test(always_the_same),
         cmocka_unit_test(shares_follow_weights),
         cmocka_unit_test(few_move),

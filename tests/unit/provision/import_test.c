@@ -557,7 +557,8 @@ dead_imports_are_dropped(void **state)
 
 /* ---- rows that do not fit the service -------------------------------------------------------- */
 
-/* Hubs that are not linked, policies that nobody carries out, a static one without its hub. */
+/* Hubs that are not linked, a static policy without its hub, a custom one without its
+ * webhook. */
 static void
 hubs_and_policies(void **state)
 {
@@ -573,12 +574,15 @@ hubs_and_policies(void **state)
     put_row(&r->text, "dev-3", 3);
     put(&r->text, "hub.example.test,hashed,");
     put_row(&r->text, "dev-4", 4);
+    put(&r->text, ",custom,");
+    put_row(&r->text, "dev-5", 5);
     r->options.skip_bad = true;
     assert_int_equal(import(r), LK_OK);
     expect_problems(r, "2 iotHubs: hub3.example.test is not a linked hub\n"
                        "3 iotHubs: a static policy names exactly one hub\n"
-                       "4 allocationPolicy: this service carries out hashed and static only\n");
-    assert_int_equal(r->result.rows_imported, 1);
+                       "6 customAllocationDefinition: a custom policy needs the URL of a webhook: "
+                       "https://HOST/...\n");
+    assert_int_equal(r->result.rows_imported, 2);
 }
 
 /* The identity that the factory line wrote must be that of the key. */

@@ -367,7 +367,8 @@ fields_refused(void **state)
     expect_value_refused("endorsementKey", "ARo= ARp=", "not \"ARp=\"");
     expect_value_refused("deviceId", "a b", "not \"a b\"");
     expect_value_refused("provisioningStatus", "Enabled", "enabled or disabled, not \"Enabled\"");
-    expect_value_refused("allocationPolicy", "random", "hashed or static, not \"random\"");
+    expect_value_refused("allocationPolicy", "random",
+                         "hashed, geoLatency, static or custom, not \"random\"");
     expect_value_refused("iotHubs", "hub:8883", "host names, not \"hub:8883\"");
     expect_value_refused("initialTwin", "x", "a JSON object");
     expect_value_refused("initialTwin", "1", "a JSON object");
