@@ -19,7 +19,7 @@ struct lk_rand {
     void *ctx;
 };
 
-/* The operating system's generator through OpenSSL. Static storage, any thread. */
+/* The operating system's generator. Static storage, any thread. */
 extern const struct lk_rand lk_rand_system;
 
 LK_MUST_CHECK enum lk_err lk_rand_fill(const struct lk_rand *r, void *buf, size_t len);
