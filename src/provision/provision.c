@@ -88,7 +88,6 @@ lk_op_begin(struct lk_provision *p, const struct lk_reg_request *req, lk_reg_don
     request_id_copy(op->request_id, req->request_id);
     op->done = done;
     op->arg = arg;
-    lk_enrollment_init(&op->enrollment);
     op->hubs.max = LK_LINKED_HUBS_MAX * sizeof(struct lk_hub);
     p->ops_count++;
     return op;
