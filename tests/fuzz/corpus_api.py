@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the seeds of path_fuzz and hub_auth_fuzz.
+"""Write the seeds of path_fuzz, hub_auth_fuzz, webhook_fuzz and allow_fuzz.
 
 usage: corpus_api.py OUTPUT_DIRECTORY STAMP_FILE
 """
@@ -21,6 +21,15 @@ SEEDS = {
                'devices%2Fdev-1&sig=uRT%2FSKmuN9kHCTbm1TvE6LnBbyVRGz4xSYJuYqODNSk%3D&'
                'se=1900000000"}',
         "odd": '{"token":7,"hub":null,"x":[{}]}',
+    },
+    "webhook": {
+        "whole": '{"iotHubHostName":"hub.example.test","initialTwin":{"tags":{"a":1},'
+                 '"properties":{"desired":{}}},"payload":{"x":[true,null,"\u00e4"]}}',
+        "odd": '{"iotHubHostName":7,"initialTwin":[],"payload":null}',
+    },
+    "allow": {
+        "allow": "hook.example.test, 10.0.0.0/8 2001:db8::/32 127.0.0.1 ::1",
+        "regions": "10.0.0.0/8=north 10.1.0.0/16=south,2001:db8::/32=six",
     },
 }
 
