@@ -71,6 +71,7 @@ int lk_cmd_audit(int argc, char **argv);
 int lk_cmd_device(int argc, char **argv);
 int lk_cmd_doctor(int argc, char **argv);
 int lk_cmd_enrollment(int argc, char **argv);
+int lk_cmd_group(int argc, char **argv);
 int lk_cmd_hub(int argc, char **argv);
 int lk_cmd_init(int argc, char **argv);
 int lk_cmd_key(int argc, char **argv);

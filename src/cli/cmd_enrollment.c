@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "cli/attestation.h"
+
 /* ---- what the commands share ----------------------------------------------------------------- */
 
 void
@@ -228,6 +230,56 @@ enrollment_remove(int argc, char **argv)
     return 0;
 }
 
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+static const struct lk_cli_form keys_form = {
+    .usage = "latchkey enrollment keys ID [--scope ID] [--json] [--config FILE]",
+    .help = "Tell the two keys of a device that has no TPM but symmetric keys. They are secret;\n"
+            "that they were told is in the audit record.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP
+                LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
+                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+};
+
+static enum lk_err
+keys_run(struct lk_txn *tx, void *arg)
+{
+    struct lk_cli_enrollment *c = (struct lk_cli_enrollment *)arg;
+    enum lk_err err = lk_cli_enrollment_get(tx, c);
+
+    if (err != LK_OK || c->e.attestation != LK_ATTESTATION_SYMMETRIC_KEY) {
+        return err;
+    }
+    return lk_txn_audit_append(tx, c->actor, "enrollment.reveal", c->scope, c->e.id, "");
+}
+
+static int
+enrollment_keys(int argc, char **argv)
+{
+    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
+    LK_AUTO_CLI_ENROLLMENT c;
+    struct lk_cli_common common = {.json = false};
+    int code;
+    enum lk_err err;
+
+    lk_cli_enrollment_init(&c);
+    if (!lk_cli_options(&keys_form, argc, argv, &common, NULL, &code) ||
+        (code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &s, &c)) != 0) {
+        return code;
+    }
+    if ((err = lk_store_write_wait(s.session, keys_run, &c)) != LK_OK) {
+        return lk_cli_enrollment_fail(err, &c, "cannot tell the keys");
+    }
+    if (c.e.attestation != LK_ATTESTATION_SYMMETRIC_KEY) {
+        lk_cli_note("%s has no symmetric keys: its attestation is %s", c.e.id,
+                    lk_cli_attestation_name(c.e.attestation));
+        return lk_err_exit_code(LK_ERR_ARG);
+    }
+    return lk_cli_keys_print(&s, LK_KEYS_OF_ENROLLMENT, &c.e, common.json);
+}
+
 int
 lk_cmd_enrollment(int argc, char **argv)
 {
@@ -238,6 +290,7 @@ lk_cmd_enrollment(int argc, char **argv)
         {"enable", enrollment_enable, "let a device register again"},
         {"disable", enrollment_disable, "refuse a device"},
         {"remove", enrollment_remove, "forget an enrollment"},
+        {"keys", enrollment_keys, "tell the symmetric keys of a device without a TPM"},
         {"add-ek", lk_cli_enrollment_add_ek, "accept another endorsement key"},
         {"remove-ek", lk_cli_enrollment_remove_ek, "accept an endorsement key no longer"},
         {"import", lk_cli_enrollment_import, "enroll all devices of a manifest"},

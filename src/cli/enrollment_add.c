@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/codec.h"
+#include "cli/attestation.h"
 #include "cli/cmd_enrollment.h"
 
 enum {
@@ -31,6 +32,7 @@ struct add_args {
     const char *webhook, *webhook_api_version;
     bool disabled;
     struct lk_cli_eks eks;
+    struct lk_cli_attestation attestation;
 };
 
 static enum lk_err
@@ -93,15 +95,19 @@ add_take(void *ctx, int option, const char *value)
     case OPT_WEBHOOK_API_VERSION:
         a->webhook_api_version = value;
         return value[0] != '\0' && strlen(value) < LK_API_VERSION_CAP ? LK_OK : LK_ERR_ARG;
-    default:
+    case OPT_DISABLED:
         a->disabled = true;
         return LK_OK;
+    default:
+        return lk_cli_attestation_take(&a->attestation, option, value);
     }
 }
 
 static const struct lk_cli_form add_form = {
     .usage =
-        "latchkey enrollment add --registration-id ID --ek BASE64|@FILE [--ek ...]\n"
+        "latchkey enrollment add --registration-id ID\n"
+        "         --ek BASE64|@FILE [--ek ...] | --certificate FILE [--certificate FILE] |\n"
+        "         --symmetric-key [--primary-key-file FILE] [--secondary-key-file FILE]\n"
         "         [--device-id ID] [--hub NAME] [--disabled] [--initial-twin FILE]\n"
         "         [--reprovision migrate|reset|never]\n"
         "         [--allocation hashed|geoLatency|static|custom]\n"
@@ -109,6 +115,12 @@ static const struct lk_cli_form add_form = {
     .help =
         "Enroll one device.\n\n"
         "  --registration-id ID     the name that it registers with\n" LK_CLI_EK_HELP
+        "  --certificate FILE       it has no TPM, but this TLS client certificate with its\n"
+        "                           registration ID as common name; again for the next one\n"
+        "  --symmetric-key          it has no TPM, but a key that the service knows too: a fresh\n"
+        "                           one, told by `latchkey enrollment keys`, or that of\n"
+        "  --primary-key-file FILE  (- is stdin): base64 of 16 to 64 bytes; and as second key of\n"
+        "  --secondary-key-file FILE\n"
         "  --device-id ID           its name at the hub; default: the registration ID\n"
         "  --hub NAME               assign it to this linked hub; again for a choice of several;\n"
         "                           default: any\n"
@@ -127,6 +139,8 @@ static const struct lk_cli_form add_form = {
         (const struct option[]){
             {"registration-id", required_argument, NULL, OPT_REGISTRATION_ID},
             {"ek", required_argument, NULL, OPT_EK},
+            LK_CLI_SYMMETRIC_OPTIONS,
+            {"certificate", required_argument, NULL, LK_CLI_OPT_CERTIFICATE},
             {"device-id", required_argument, NULL, OPT_DEVICE_ID},
             {"hub", required_argument, NULL, OPT_HUB},
             {"disabled", no_argument, NULL, OPT_DISABLED},
@@ -216,7 +230,9 @@ created_record(struct lk_txn *tx, const struct lk_cli_enrollment *c)
     json_t *ids = json_array();
     char id[LK_CLI_EK_ID_CAP];
 
-    if (json_object_set_new(detail, "endorsementKeyIds", ids) != 0) {
+    if (json_object_set_new(detail, "endorsementKeyIds", ids) != 0 ||
+        (c->e.attestation != LK_ATTESTATION_TPM &&
+         lk_cli_attestation_json(&c->e, detail) != LK_OK)) {
         return LK_ERR_NOMEM;
     }
     for (size_t i = 0; i < c->e.eks_count; i++) {
@@ -251,6 +267,7 @@ lk_cli_enrollment_add(int argc, char **argv)
     LK_AUTO_CLI_ENROLLMENT c;
     struct lk_cli_common common = {.json = false};
     struct add_args a = {.disabled = false};
+    unsigned ways;
     int code;
     enum lk_err err;
 
@@ -258,8 +275,17 @@ lk_cli_enrollment_add(int argc, char **argv)
     if (!lk_cli_options(&add_form, argc, argv, &common, &a, &code)) {
         return code;
     }
-    if (a.registration_id == NULL || a.eks.count == 0) {
-        return lk_cli_usage(add_form.usage, "--registration-id and --ek are needed");
+    ways = lk_cli_attestation_ways(&a.attestation) + (a.eks.count > 0 ? 1 : 0);
+    if (a.registration_id == NULL || ways == 0) {
+        return lk_cli_usage(add_form.usage, "--registration-id and --ek are needed, or in place of "
+                                            "--ek one of --certificate and --symmetric-key");
+    }
+    if (ways > 1) {
+        return lk_cli_usage(add_form.usage,
+                            "only one of --ek, --certificate and --symmetric-key is possible");
+    }
+    if (lk_cli_attestation_is_odd(&a.attestation)) {
+        return lk_cli_usage(add_form.usage, "key files go with --symmetric-key");
     }
     if ((a.webhook != NULL) != (a.allocation == LK_ALLOC_CUSTOM ||
                                 (a.webhook != NULL && a.allocation == LK_ALLOC_DEFAULT))) {
@@ -267,7 +293,10 @@ lk_cli_enrollment_add(int argc, char **argv)
                                             "no other");
     }
     if ((code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, a.registration_id, &s, &c)) != 0 ||
-        (code = add_fill(&a, &c)) != 0 || (code = lk_cli_eks_add(&a.eks, &c.e)) != 0) {
+        (code = add_fill(&a, &c)) != 0 ||
+        (code = a.eks.count > 0 ? lk_cli_eks_add(&a.eks, &c.e)
+                                : lk_cli_attestation_fill(&a.attestation, &s, LK_KEYS_OF_ENROLLMENT,
+                                                          &c.e)) != 0) {
         return code;
     }
     if ((err = lk_store_write_wait(s.session, add_run, &c)) != LK_OK) {

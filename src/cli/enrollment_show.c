@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/codec.h"
+#include "cli/attestation.h"
 #include "cli/cmd_enrollment.h"
 
 static const char *
@@ -127,7 +128,8 @@ enrollment_json(const struct lk_enrollment *e, json_t **ret)
     if (root == NULL) {
         return LK_ERR_NOMEM;
     }
-    if ((err = lists_json(e, root)) != LK_OK || (err = twin_json(e, root)) != LK_OK) {
+    if ((err = lk_cli_attestation_json(e, root)) != LK_OK || (err = lists_json(e, root)) != LK_OK ||
+        (err = twin_json(e, root)) != LK_OK) {
         return err;
     }
     if (e->import_id != 0 && (err = put(root, "import",
@@ -158,6 +160,7 @@ show_print(struct lk_enrollment *e)
     (void)printf("ID scope          %s\nregistration ID   %s\ndevice ID         %s\n", e->scope,
                  e->id, device_id_of(e));
     (void)printf("status            %s\n", status_name(e));
+    lk_cli_attestation_print(e);
     for (size_t i = 0; i < e->eks_count; i++) {
         (void)printf("endorsement key   %s  %s\n", lk_cli_ek_id(e->eks[i].id, id),
                      ek_kind(&e->eks[i], kind, sizeof(kind)));

@@ -19,6 +19,7 @@ static const struct lk_command commands[] = {
     {"scope", lk_cmd_scope, "add, set and list ID scopes"},
     {"hub", lk_cmd_hub, "add, list and remove hubs, look at their devices"},
     {"enrollment", lk_cmd_enrollment, "say which devices may register: add, list, import, export"},
+    {"group", lk_cmd_group, "admit devices by a common key or the signer of their certificates"},
     {"key", lk_cmd_key, "list and rotate the master keys"},
     {"policy", lk_cmd_policy, "say who may use the operators' API: add, list, roll keys"},
     {"registration", lk_cmd_registration, "list, show and forget registrations"},

@@ -1,0 +1,590 @@
+/* latchkey group: enrollment groups, by which devices without an enrollment of their own register.
+ */
+#include <string.h>
+
+#include "base/codec.h"
+#include "cli/attestation.h"
+#include "provision/enrollment.h"
+
+/* One group that a command works on, in one transaction. */
+struct group_call {
+    struct lk_cli_service s;
+    struct lk_cli_common common;
+    struct lk_cli_attestation attestation;
+    const char *hubs[LK_HUBS_PER_ENROLLMENT];
+    size_t hubs_count;
+    bool disabled;
+    char scope[LK_ID_SCOPE_MAX + 1];
+    const char *id; /* as typed */
+    struct lk_enrollment g;
+    struct lk_manifest_problem problem; /* set with LK_ERR_FORMAT */
+    bool enabled;                       /* enable, disable: what is asked for */
+    bool changed;
+};
+
+static void
+group_call_fini(struct group_call *c)
+{
+    lk_enrollment_fini(&c->g);
+    lk_cli_service_close(&c->s);
+}
+#define AUTO_GROUP_CALL __attribute__((cleanup(group_call_fini))) struct group_call
+
+static void
+group_call_init(struct group_call *c)
+{
+    memset(c, 0, sizeof(*c));
+    lk_enrollment_init(&c->g);
+}
+
+/* Read the options, and open the store for the group that the first word names. False when the
+ * command is over, with its exit code in *ret_code. */
+static bool
+group_begin(struct group_call *c, const struct lk_cli_form *form, enum lk_cli_access access,
+            int argc, char **argv, int *ret_code)
+{
+    char shown[LK_CLI_SHOWN_CAP];
+
+    if (!lk_cli_options(form, argc, argv, &c->common, c, ret_code)) {
+        return false;
+    }
+    c->id = argv[optind];
+    if (!lk_registration_id_ok(c->id, strlen(c->id))) {
+        lk_cli_note("\"%s\" is no name of a group: 1 to %u letters, digits, '-', '.', '_' and ':' "
+                    "with a letter, digit or '-' last are",
+                    lk_cli_shown(c->id, shown), LK_REGISTRATION_ID_MAX);
+        *ret_code = lk_err_exit_code(LK_ERR_FORMAT);
+        return false;
+    }
+    return (*ret_code = lk_cli_service_open(c->common.config, access, &c->s)) == 0 &&
+           (*ret_code = lk_cli_scope(&c->s, c->common.scope, c->scope)) == 0;
+}
+
+static int
+group_fail(enum lk_err err, const struct group_call *c, const char *what)
+{
+    switch (err) {
+    case LK_ERR_NOT_FOUND:
+        lk_cli_note("%s: there is no group %s in %s", what, c->id, c->scope);
+        return lk_err_exit_code(err);
+    case LK_ERR_EXISTS:
+        lk_cli_note("%s: there is a group %s in %s already", what, c->id, c->scope);
+        return lk_err_exit_code(err);
+    case LK_ERR_LIMIT:
+        lk_cli_note("%s: %s has as many groups as a scope can have, %u", what, c->scope,
+                    LK_GROUPS_MAX);
+        return lk_err_exit_code(err);
+    case LK_ERR_FORMAT:
+        lk_cli_note("%s: %s: %s", what, c->problem.field, c->problem.reason);
+        return lk_err_exit_code(err);
+    default:
+        return lk_cli_store_fail(err, what);
+    }
+}
+
+static enum lk_err
+group_audit(struct lk_txn *tx, const struct group_call *c, const char *action, const char *detail)
+{
+    return lk_txn_audit_append(tx, c->s.actor, action, c->scope, c->g.id, detail);
+}
+
+/* ---- add ------------------------------------------------------------------------------------- */
+
+enum { OPT_HUB = LK_CLI_OPT_COMMAND, OPT_DISABLED };
+
+static enum lk_err
+add_take(void *ctx, int option, const char *value)
+{
+    struct group_call *c = (struct group_call *)ctx;
+
+    switch (option) {
+    case OPT_HUB:
+        if (c->hubs_count == LK_HUBS_PER_ENROLLMENT || !lk_host_name_ok(value, strlen(value))) {
+            return LK_ERR_ARG;
+        }
+        c->hubs[c->hubs_count++] = value;
+        return LK_OK;
+    case OPT_DISABLED:
+        c->disabled = true;
+        return LK_OK;
+    default:
+        return lk_cli_attestation_take(&c->attestation, option, value);
+    }
+}
+
+static const struct lk_cli_form add_form = {
+    .usage = "latchkey group add NAME\n"
+             "         --symmetric-key [--primary-key-file FILE] [--secondary-key-file FILE] |\n"
+             "         --signing-certificate FILE [--signing-certificate FILE]\n"
+             "         [--hub NAME] [--disabled] [--scope ID] [--config FILE]",
+    .help =
+        "Let devices register that have no enrollment of their own. An enrollment of a device's\n"
+        "own always comes first: to refuse one member, give it one that is disabled.\n\n"
+        "  --symmetric-key          a device has the key that `latchkey group device-key` derives\n"
+        "                           for it from a key of the group's: a fresh one, or that of\n"
+        "  --primary-key-file FILE  (- is stdin): base64 of 16 to 64 bytes; and as second key of\n"
+        "  --secondary-key-file FILE\n"
+        "  --signing-certificate FILE\n"
+        "                           a device has a TLS client certificate with its registration "
+        "ID\n"
+        "                           as common name, signed by this authority or one below it; "
+        "again\n"
+        "                           for the authority's next certificate\n"
+        "  --hub NAME               assign them to this linked hub; again for a choice of "
+        "several;\n"
+        "                           default: any\n"
+        "  --disabled               refuse them until the group is "
+        "enabled\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){LK_CLI_SYMMETRIC_OPTIONS,
+                                       {"signing-certificate", required_argument, NULL,
+                                        LK_CLI_OPT_CERTIFICATE},
+                                       {"hub", required_argument, NULL, OPT_HUB},
+                                       {"disabled", no_argument, NULL, OPT_DISABLED},
+                                       LK_CLI_SCOPE_OPTION,
+                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+    .take = add_take,
+};
+
+static int
+add_fill(struct group_call *c)
+{
+    enum lk_err err;
+
+    for (size_t i = 0; i < c->hubs_count; i++) {
+        if ((err = lk_strcpy(c->g.hubs[i], sizeof(c->g.hubs[i]), c->hubs[i])) != LK_OK) {
+            return lk_cli_fail(err, "cannot add the group");
+        }
+        lk_ascii_lower(c->g.hubs[i]);
+    }
+    c->g.hubs_count = c->hubs_count;
+    c->g.enabled = !c->disabled;
+    if ((err = lk_strcpy(c->g.scope, sizeof(c->g.scope), c->scope)) != LK_OK ||
+        (err = lk_strcpy(c->g.id, sizeof(c->g.id), c->id)) != LK_OK) {
+        return lk_cli_fail(err, "cannot add the group");
+    }
+    return lk_cli_attestation_fill(&c->attestation, &c->s, LK_KEYS_OF_GROUP, &c->g);
+}
+
+/* The audit record names the certificates: what was trusted is the point of it. */
+static enum lk_err
+add_run(struct lk_txn *tx, void *arg)
+{
+    struct group_call *c = (struct group_call *)arg;
+    LK_AUTO(json) json_t *detail = json_object();
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+    enum lk_err err;
+
+    if ((err = lk_enrollment_check(tx, &c->g, &c->problem)) != LK_OK ||
+        (err = lk_txn_group_create(tx, &c->g)) != LK_OK) {
+        return err;
+    }
+    if (detail == NULL || lk_cli_attestation_json(&c->g, detail) != LK_OK ||
+        lk_json_write(detail, &text) != LK_OK || lk_buf_text(&text) == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    return group_audit(tx, c, "group.create", lk_buf_text(&text));
+}
+
+static int
+group_add(int argc, char **argv)
+{
+    AUTO_GROUP_CALL c;
+    int code;
+    enum lk_err err;
+
+    group_call_init(&c);
+    if (!group_begin(&c, &add_form, LK_CLI_WRITE, argc, argv, &code)) {
+        return code;
+    }
+    if (lk_cli_attestation_ways(&c.attestation) != 1) {
+        return lk_cli_usage(add_form.usage,
+                            "one of --symmetric-key and --signing-certificate is needed");
+    }
+    if (lk_cli_attestation_is_odd(&c.attestation)) {
+        return lk_cli_usage(add_form.usage, "key files go with --symmetric-key");
+    }
+    if ((code = add_fill(&c)) != 0) {
+        return code;
+    }
+    if ((err = lk_store_write_wait(c.s.session, add_run, &c)) != LK_OK) {
+        return group_fail(err, &c, "cannot add the group");
+    }
+    lk_cli_note("the group %s is in %s%s", c.g.id, c.scope, c.g.enabled ? "" : ", disabled");
+    return 0;
+}
+
+/* ---- show and list --------------------------------------------------------------------------- */
+
+static const struct lk_cli_form show_form = {
+    .usage = "latchkey group show NAME [--scope ID] [--json] [--config FILE]",
+    .help = "Show one group.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
+                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+};
+
+static const char *
+status_name(const struct lk_enrollment *g)
+{
+    return g->enabled ? "enabled" : "disabled";
+}
+
+/* A new object; NULL when out of memory. */
+static json_t *
+group_json(const struct lk_enrollment *g)
+{
+    char created[LK_CLI_TIME_CAP], updated[LK_CLI_TIME_CAP];
+    json_t *hubs = json_array();
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "scope", g->scope,
+                          "enrollmentGroupId", g->id, "provisioningStatus", status_name(g), "etag",
+                          g->etag, "created", lk_cli_time(g->created_ms, created), "updated",
+                          lk_cli_time(g->updated_ms, updated), "iotHubs", hubs);
+    bool ok = o != NULL && lk_cli_attestation_json(g, o) == LK_OK;
+
+    for (size_t i = 0; ok && i < g->hubs_count; i++) {
+        ok = json_array_append_new(hubs, json_string(g->hubs[i])) == 0;
+    }
+    if (!ok) {
+        json_decref(o);
+        return NULL;
+    }
+    return o;
+}
+
+static void
+group_print(const struct lk_enrollment *g)
+{
+    char time[LK_CLI_TIME_CAP];
+
+    (void)printf("ID scope          %s\ngroup             %s\nstatus            %s\n", g->scope,
+                 g->id, status_name(g));
+    lk_cli_attestation_print(g);
+    for (size_t i = 0; i < g->hubs_count; i++) {
+        (void)printf("hub               %s\n", g->hubs[i]);
+    }
+    (void)printf("created           %s\n", lk_cli_time(g->created_ms, time));
+    (void)printf("updated           %s\n", lk_cli_time(g->updated_ms, time));
+}
+
+static enum lk_err
+get_run(struct lk_txn *tx, void *arg)
+{
+    struct group_call *c = (struct group_call *)arg;
+
+    return lk_txn_group_get(tx, c->scope, c->id, &c->g);
+}
+
+static int
+group_show(int argc, char **argv)
+{
+    AUTO_GROUP_CALL c;
+    LK_AUTO(json) json_t *o = NULL;
+    int code;
+    enum lk_err err;
+
+    group_call_init(&c);
+    if (!group_begin(&c, &show_form, LK_CLI_READ, argc, argv, &code)) {
+        return code;
+    }
+    if ((err = lk_store_read_wait(c.s.session, get_run, &c)) != LK_OK) {
+        return group_fail(err, &c, "cannot show the group");
+    }
+    if (!c.common.json) {
+        group_print(&c.g);
+        return 0;
+    }
+    o = group_json(&c.g);
+    return o == NULL ? lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer") : lk_cli_print_json(o);
+}
+
+static const struct lk_cli_form list_form = {
+    .usage = "latchkey group list [--scope ID] [--json] [--config FILE]",
+    .help =
+        "List the groups of an ID scope.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
+                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+};
+
+static enum lk_err
+group_put(void *ctx, const struct lk_enrollment *g)
+{
+    struct lk_cli_listing *l = (struct lk_cli_listing *)ctx;
+    char updated[LK_CLI_TIME_CAP];
+    enum lk_err err;
+
+    l->rows_count++;
+    if ((err = lk_strcpy(l->last, sizeof(l->last), g->id)) != LK_OK) {
+        return err;
+    }
+    return l->json ? lk_cli_put_json(&l->text, group_json(g))
+                   : lk_buf_printf(&l->text, "%-40s %-8s %-14s %s\n", g->id, status_name(g),
+                                   lk_cli_attestation_name(g->attestation),
+                                   lk_cli_time(g->updated_ms, updated));
+}
+
+static enum lk_err
+groups_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
+{
+    return lk_txn_group_page(tx, (const char *)l->ctx, l->after, limit, group_put, l);
+}
+
+static int
+group_list(int argc, char **argv)
+{
+    LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
+    char scope[LK_ID_SCOPE_MAX + 1];
+    struct lk_cli_listing list = {
+        .page = groups_page,
+        .what = "cannot list the groups",
+        .head = "GROUP                                    STATUS   ATTESTATION    UPDATED",
+        .ctx = scope};
+    struct lk_cli_common common = {.json = false};
+    int code;
+
+    if (!lk_cli_options(&list_form, argc, argv, &common, NULL, &code) ||
+        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0 ||
+        (code = lk_cli_scope(&s, common.scope, scope)) != 0) {
+        return code;
+    }
+    list.json = common.json;
+    return lk_cli_list(&s, &list);
+}
+
+/* ---- enable, disable, remove ----------------------------------------------------------------- */
+
+#define PLAIN_OPTIONS                                                                              \
+    (const struct option[])                                                                        \
+    {                                                                                              \
+        LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS                              \
+    }
+
+static enum lk_err
+status_run(struct lk_txn *tx, void *arg)
+{
+    struct group_call *c = (struct group_call *)arg;
+    enum lk_err err = get_run(tx, arg);
+
+    c->changed = err == LK_OK && c->g.enabled != c->enabled;
+    if (!c->changed) {
+        return err;
+    }
+    c->g.enabled = c->enabled;
+    err = lk_txn_group_replace(tx, &c->g, NULL);
+    return err != LK_OK ? err
+                        : group_audit(tx, c, "group.update",
+                                      c->enabled ? "{\"provisioningStatus\":\"enabled\"}"
+                                                 : "{\"provisioningStatus\":\"disabled\"}");
+}
+
+static int
+status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
+{
+    AUTO_GROUP_CALL c;
+    int code;
+    enum lk_err err;
+
+    group_call_init(&c);
+    c.enabled = enabled;
+    if (!group_begin(&c, form, LK_CLI_WRITE, argc, argv, &code)) {
+        return code;
+    }
+    if ((err = lk_store_write_wait(c.s.session, status_run, &c)) != LK_OK) {
+        return group_fail(err, &c, "cannot change the group");
+    }
+    lk_cli_note("the group %s is %s%s", c.g.id, status_name(&c.g), c.changed ? "" : " already");
+    return 0;
+}
+
+static const struct lk_cli_form enable_form = {
+    .usage = "latchkey group enable NAME [--scope ID] [--config FILE]",
+    .help = "Let the devices of a group register again.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .options = PLAIN_OPTIONS,
+    .words_min = 1,
+    .words_max = 1,
+};
+
+static int
+group_enable(int argc, char **argv)
+{
+    return status_set(&enable_form, true, argc, argv);
+}
+
+static const struct lk_cli_form disable_form = {
+    .usage = "latchkey group disable NAME [--scope ID] [--config FILE]",
+    .help = "Refuse the devices of a group that register. What they have at their hubs "
+            "stays.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .options = PLAIN_OPTIONS,
+    .words_min = 1,
+    .words_max = 1,
+};
+
+static int
+group_disable(int argc, char **argv)
+{
+    return status_set(&disable_form, false, argc, argv);
+}
+
+static const struct lk_cli_form remove_form = {
+    .usage = "latchkey group remove NAME [--scope ID] [--config FILE]",
+    .help = "Forget a group. What its devices have at their hubs stays.\n\n" LK_CLI_SCOPE_HELP
+        LK_CLI_CONFIG_HELP,
+    .options = PLAIN_OPTIONS,
+    .words_min = 1,
+    .words_max = 1,
+};
+
+static enum lk_err
+remove_run(struct lk_txn *tx, void *arg)
+{
+    struct group_call *c = (struct group_call *)arg;
+    enum lk_err err;
+
+    if ((err = get_run(tx, arg)) != LK_OK ||
+        (err = lk_txn_group_delete(tx, c->scope, c->id, NULL)) != LK_OK) {
+        return err;
+    }
+    return group_audit(tx, c, "group.delete", "");
+}
+
+static int
+group_remove(int argc, char **argv)
+{
+    AUTO_GROUP_CALL c;
+    int code;
+    enum lk_err err;
+
+    group_call_init(&c);
+    if (!group_begin(&c, &remove_form, LK_CLI_WRITE, argc, argv, &code)) {
+        return code;
+    }
+    if ((err = lk_store_write_wait(c.s.session, remove_run, &c)) != LK_OK) {
+        return group_fail(err, &c, "cannot remove the group");
+    }
+    lk_cli_note("the group %s is removed", c.g.id);
+    return 0;
+}
+
+/* ---- keys, device-key ------------------------------------------------------------------------ */
+
+static const struct lk_cli_form keys_form = {
+    .usage = "latchkey group keys NAME [--scope ID] [--json] [--config FILE]",
+    .help = "Tell the two symmetric keys of a group. They make the key of every device of it: no\n"
+            "device should have them. That they were told is in the audit "
+            "record.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
+                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+};
+
+static const struct lk_cli_form device_key_form = {
+    .usage = "latchkey group device-key NAME REGISTRATION-ID [--scope ID] [--config FILE]",
+    .help =
+        "Derive the key of one device from the group's primary key, and print it: it goes into\n"
+        "the device, and is secret. That it was told is in the audit "
+        "record.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .options = PLAIN_OPTIONS,
+    .words_min = 2,
+    .words_max = 2,
+};
+
+static enum lk_err
+reveal_run(struct lk_txn *tx, void *arg)
+{
+    struct group_call *c = (struct group_call *)arg;
+    enum lk_err err = get_run(tx, arg);
+
+    if (err != LK_OK || c->g.attestation != LK_ATTESTATION_SYMMETRIC_KEY) {
+        return err;
+    }
+    return group_audit(tx, c, "group.reveal", "");
+}
+
+/* The group with its keys, after the audit record that they are told. */
+static bool
+reveal_begin(struct group_call *c, const struct lk_cli_form *form, int argc, char **argv,
+             int *ret_code)
+{
+    enum lk_err err;
+
+    if (!group_begin(c, form, LK_CLI_WRITE, argc, argv, ret_code)) {
+        return false;
+    }
+    if ((err = lk_store_write_wait(c->s.session, reveal_run, c)) != LK_OK) {
+        *ret_code = group_fail(err, c, "cannot tell the keys");
+        return false;
+    }
+    if (c->g.attestation != LK_ATTESTATION_SYMMETRIC_KEY) {
+        lk_cli_note("the group %s has no symmetric keys: its attestation is %s", c->g.id,
+                    lk_cli_attestation_name(c->g.attestation));
+        *ret_code = lk_err_exit_code(LK_ERR_ARG);
+        return false;
+    }
+    return true;
+}
+
+static int
+group_keys(int argc, char **argv)
+{
+    AUTO_GROUP_CALL c;
+    int code;
+
+    group_call_init(&c);
+    return reveal_begin(&c, &keys_form, argc, argv, &code)
+               ? lk_cli_keys_print(&c.s, LK_KEYS_OF_GROUP, &c.g, c.common.json)
+               : code;
+}
+
+static int
+group_device_key(int argc, char **argv)
+{
+    AUTO_GROUP_CALL c;
+    LK_AUTO_SHARED_KEYS struct lk_shared_keys keys = {.primary = {.len = 0}};
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+    char shown[LK_CLI_SHOWN_CAP];
+    const char *id;
+    int code;
+    enum lk_err err;
+
+    group_call_init(&c);
+    if (!reveal_begin(&c, &device_key_form, argc, argv, &code)) {
+        return code;
+    }
+    id = argv[optind + 1];
+    if (!lk_registration_id_ok(id, strlen(id))) {
+        lk_cli_note("\"%s\" is no registration ID", lk_cli_shown(id, shown));
+        return lk_err_exit_code(LK_ERR_FORMAT);
+    }
+    if ((err = lk_shared_keys_open(c.s.ring, LK_KEYS_OF_GROUP, &c.g, &keys)) != LK_OK ||
+        (err = lk_shared_key_derive(&keys.primary, id, &keys.secondary)) != LK_OK ||
+        (err = lk_shared_key_format(&keys.secondary, &text)) != LK_OK) {
+        return lk_cli_fail(err, "cannot derive the key");
+    }
+    if (lk_buf_text(&text) == NULL) {
+        return lk_cli_fail(LK_ERR_NOMEM, "cannot derive the key");
+    }
+    (void)puts(lk_buf_text(&text));
+    return 0;
+}
+
+int
+lk_cmd_group(int argc, char **argv)
+{
+    static const struct lk_command commands[] = {
+        {"add", group_add, "admit devices by a key or by who signs their certificates"},
+        {"show", group_show, "show one group"},
+        {"list", group_list, "list the groups"},
+        {"enable", group_enable, "let the devices of a group register again"},
+        {"disable", group_disable, "refuse the devices of a group"},
+        {"remove", group_remove, "forget a group"},
+        {"keys", group_keys, "tell the symmetric keys of a group"},
+        {"device-key", group_device_key, "derive the key of one device of a group"},
+        {NULL, NULL, NULL},
+    };
+
+    return lk_cli_dispatch(commands, "latchkey group", argc, argv);
+}
