@@ -211,6 +211,7 @@ lk_cmd_hub(int argc, char **argv)
     static const struct lk_command commands[] = {
         {"add", hub_add, "add an embedded hub"},
         {"list", hub_list, "list the hubs"},
+        {"set", lk_cli_hub_set, "change a hub's share and region"},
         {"remove", lk_cli_hub_remove, "remove a hub that is not in use"},
         {"devices", lk_cli_hub_devices, "list the device identities of a hub"},
         {"show-device", lk_cli_hub_show_device, "show one device identity"},

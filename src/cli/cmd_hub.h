@@ -17,6 +17,7 @@ int lk_cli_hub_word(const struct lk_cli_form *form, const char *text,
 LK_MUST_CHECK enum lk_err lk_cli_hub_create(struct lk_txn *tx, const char *actor,
                                             const struct lk_hub *hub);
 
+int lk_cli_hub_set(int argc, char **argv);
 int lk_cli_hub_remove(int argc, char **argv);
 int lk_cli_hub_devices(int argc, char **argv);
 int lk_cli_hub_show_device(int argc, char **argv);

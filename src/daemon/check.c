@@ -2,6 +2,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/codec.h"
 #include "base/err.h"
@@ -33,6 +34,18 @@ certificate_check(const struct lk_config *config, enum lk_err *first)
     if (expiry_s - lk_clock_unix_ms(&lk_clock_system) / 1000 < EXPIRY_WARNING_S) {
         lk_timestamp_format(expiry_s * 1000, date);
         (void)fprintf(stderr, "latchkeyd: note: the certificate is out of date after %s\n", date);
+    }
+}
+
+static void
+webhook_ca_check(const struct lk_config *config, enum lk_err *first)
+{
+    const char *path = lk_config_list(config->webhook_ca);
+    char text[LK_CONFIG_TEXT_CAP + 32];
+
+    if (path[0] != '\0' && access(path, R_OK) != 0) {
+        (void)snprintf(text, sizeof(text), "webhook-ca: cannot read %s", path);
+        problem(first, LK_ERR_IO, text);
     }
 }
 
@@ -117,6 +130,7 @@ lk_daemon_check(const char *config_path)
         return lk_err_exit_code(first);
     }
     certificate_check(&config, &first);
+    webhook_ca_check(&config, &first);
     store_check(&config, &first);
     if (first == LK_OK) {
         (void)printf("%s: good\n", config_path);

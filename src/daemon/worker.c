@@ -159,7 +159,8 @@ lk_worker_port(const struct lk_worker *w)
 
 /* Without a list of where they may be, no webhook is called. */
 static enum lk_err
-webhooks_open(struct lk_worker *w, const struct lk_config *c, struct lk_webhook *ret)
+webhooks_open(struct lk_worker *w, const struct lk_config *c, char error[LK_WORKER_ERROR_CAP],
+              struct lk_webhook *ret)
 {
     const char *list = lk_config_list(c->webhook_allow), *ca = lk_config_list(c->webhook_ca);
     struct lk_client_config opts = {.ca_file = ca[0] == '\0' ? NULL : ca};
@@ -172,8 +173,10 @@ webhooks_open(struct lk_worker *w, const struct lk_config *c, struct lk_webhook 
         return err;
     }
     opts.allow = w->webhook_allow;
-    if ((err = lk_client_new(w->loop, &opts, &w->client)) != LK_OK ||
-        (err = lk_webhooks_new(w->loop, w->client, &w->webhooks)) != LK_OK) {
+    if ((err = lk_client_new(w->loop, &opts, &w->client)) == LK_ERR_IO) {
+        (void)snprintf(error, LK_WORKER_ERROR_CAP, "webhook-ca: cannot read %.255s", ca);
+    }
+    if (err != LK_OK || (err = lk_webhooks_new(w->loop, w->client, &w->webhooks)) != LK_OK) {
         return err;
     }
     *ret = lk_webhooks_link(w->webhooks);
@@ -188,7 +191,8 @@ regions_open(struct lk_worker *w, const struct lk_config *c)
 }
 
 static enum lk_err
-provision_open(struct lk_worker *w, const struct lk_worker_config *config)
+provision_open(struct lk_worker *w, const struct lk_worker_config *config,
+               char error[LK_WORKER_ERROR_CAP])
 {
     struct lk_provision_config opts = {
         .session = w->session,
@@ -205,7 +209,7 @@ provision_open(struct lk_worker *w, const struct lk_worker_config *config)
         return err;
     }
     opts.embedded = lk_hub_core_link(w->hub);
-    if ((err = webhooks_open(w, config->config, &opts.webhook)) != LK_OK) {
+    if ((err = webhooks_open(w, config->config, error, &opts.webhook)) != LK_OK) {
         return err;
     }
     return lk_provision_new(&opts, &w->provision);
@@ -247,11 +251,13 @@ worker_open(struct lk_worker *w, const struct lk_worker_config *config,
                             &w->session_watch)) != LK_OK ||
         (err = lk_timer_new(w->loop, tick, w, &w->tick)) != LK_OK ||
         (err = lk_timer_new(w->loop, quiet_wait, w, &w->quiet)) != LK_OK ||
-        (err = provision_open(w, config)) != LK_OK ||
+        (err = provision_open(w, config, error)) != LK_OK ||
         (err = regions_open(w, config->config)) != LK_OK ||
         (err = lk_device_api_new(w->provision, &lk_clock_system, w->regions, &w->device_api)) !=
             LK_OK) {
-        (void)snprintf(error, LK_WORKER_ERROR_CAP, "worker: %s", lk_err_text(err));
+        if (error[0] == '\0') {
+            (void)snprintf(error, LK_WORKER_ERROR_CAP, "worker: %s", lk_err_text(err));
+        }
         return err;
     }
     return server_open(w, config, error);

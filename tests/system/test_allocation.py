@@ -278,9 +278,14 @@ def test_hubs_of_the_clients_region(service):
 
 def test_the_scopes_policy(make_service):
     service = make_service("regions", region="south")
-    service.cli("hub", "add", OTHER_HUB, "--region", "south")
+    service.cli("hub", "add", OTHER_HUB)
+    service.cli("hub", "set", OTHER_HUB, "--region", "south")
+    assert service.cli("hub", "set", HUB, check=False).returncode == 64
+    assert service.cli("hub", "set", "hub3.example.test", "--no-region", check=False).returncode
     devices = [device_of(service, f"scope-{n}") for n in range(12)]
     assert {device.register()["assignedHub"] for device in devices} == {HUB, OTHER_HUB}
     service.cli("scope", "set", service.scope, "--allocation", "geoLatency")
     assert "geoLatency" in service.cli("scope", "list").stdout
     assert {device.register()["assignedHub"] for device in devices} == {OTHER_HUB}
+    service.cli("hub", "set", OTHER_HUB, "--no-region", "--no-allocation", "--weight", "7")
+    assert {device.register()["assignedHub"] for device in devices} == {HUB}
