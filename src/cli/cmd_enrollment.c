@@ -294,6 +294,8 @@ lk_cmd_enrollment(int argc, char **argv)
         {"add-ek", lk_cli_enrollment_add_ek, "accept another endorsement key"},
         {"remove-ek", lk_cli_enrollment_remove_ek, "accept an endorsement key no longer"},
         {"import", lk_cli_enrollment_import, "enroll all devices of a manifest"},
+        {"imports", lk_cli_enrollment_imports, "list the imports"},
+        {"undo", lk_cli_enrollment_undo, "take a whole import back"},
         {"export", lk_cli_enrollment_export, "write the enrollments as a manifest"},
         {NULL, NULL, NULL},
     };

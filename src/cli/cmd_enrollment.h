@@ -62,6 +62,8 @@ int lk_cli_enrollment_remove_ek(int argc, char **argv);
 int lk_cli_enrollment_show(int argc, char **argv);
 int lk_cli_enrollment_list(int argc, char **argv);
 int lk_cli_enrollment_import(int argc, char **argv);
+int lk_cli_enrollment_imports(int argc, char **argv);
+int lk_cli_enrollment_undo(int argc, char **argv);
 int lk_cli_enrollment_export(int argc, char **argv);
 
 #endif

@@ -24,7 +24,7 @@ export_take(void *ctx, int option, const char *value)
 static const struct lk_cli_form export_form = {
     .usage = "latchkey enrollment export [--format csv|jsonl] [--scope ID] [--config FILE]",
     .help = "Write the enrollments of an ID scope to standard output, as a manifest that\n"
-            "`latchkey enrollment import` takes.\n\n"
+            "`latchkey enrollment import` takes: those by TPM, for others have no key to name.\n\n"
             "  --format csv|jsonl       default: csv\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
     .options = (const struct option[]){{"format", required_argument, NULL, OPT_FORMAT},
                                        LK_CLI_SCOPE_OPTION,
@@ -50,7 +50,10 @@ row_put(void *ctx, const struct lk_enrollment *e)
 
     l->rows_count++;
     if ((err = lk_strcpy(l->last, sizeof(l->last), e->id)) != LK_OK ||
-        (err = lk_enrollment_to_row(e, &x->row)) != LK_OK) {
+        e->attestation != LK_ATTESTATION_TPM) {
+        return err;
+    }
+    if ((err = lk_enrollment_to_row(e, &x->row)) != LK_OK) {
         return err;
     }
     return lk_manifest_row_format(x->format, &x->row, &l->text);

@@ -1,20 +1,30 @@
 /* latchkey enrollment import. */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/cmd_enrollment.h"
+#include "cli/manifest_input.h"
+#include "crypto/cms.h"
 #include "provision/import.h"
 
-enum { OPT_FORMAT = LK_CLI_OPT_COMMAND, OPT_DRY_RUN, OPT_SKIP_BAD };
+#define TRUSTED_MAX 256u /* factory certificates, and as many revocation lists */
+#define TRUSTED_BYTES_MAX ((size_t)64 * 1024 * 1024)
+
+enum {
+    OPT_FORMAT = LK_CLI_OPT_COMMAND,
+    OPT_DRY_RUN,
+    OPT_SKIP_BAD,
+    OPT_SIGNATURE,
+    OPT_RESUME,
+    OPT_VERBOSE
+};
 
 struct import_args {
-    bool has_format, dry_run, skip_bad;
+    bool has_format, dry_run, skip_bad, verbose;
+    const char *signature; /* NULL: none */
+    uint64_t resume_id;    /* 0: a new import */
     enum lk_manifest_format format;
 };
 
@@ -30,129 +40,187 @@ import_take(void *ctx, int option, const char *value)
     case OPT_DRY_RUN:
         a->dry_run = true;
         return LK_OK;
+    case OPT_SIGNATURE:
+        a->signature = value;
+        return LK_OK;
+    case OPT_RESUME:
+        return lk_cli_number(value, 1, INT64_MAX - 1, &a->resume_id);
+    case OPT_VERBOSE:
+        a->verbose = true;
+        return LK_OK;
     default:
         a->skip_bad = true;
         return LK_OK;
     }
 }
 
-/* ---- the file -------------------------------------------------------------------------------- */
+static int
+interrupted(void)
+{
+    lk_cli_note("interrupted: nothing was imported");
+    return lk_err_exit_code(LK_ERR_CANCELLED);
+}
 
-struct input {
-    int fd;
-    int signals;      /* readable after Ctrl-C: a signal cannot slip in between two reads */
-    int64_t size;     /* bytes; 0 when that cannot be known */
-    int64_t read_len; /* bytes so far */
-    char first[4096]; /* what was read to guess the format */
-    size_t first_len, first_at;
+/* ---- whom to believe ------------------------------------------------------------------------- */
+
+/* What the store trusts to sign manifests. */
+struct factory {
+    struct lk_buf bytes;                             /* DER, one behind the other */
+    size_t ends[TRUSTED_MAX], crl_ends[TRUSTED_MAX]; /* of each, in bytes and in crls */
+    struct lk_buf crls;
+    size_t count, crls_count;
 };
 
 static void
-input_close(struct input *in)
+factory_fini(struct factory *f)
 {
-    if (in->fd > STDIN_FILENO) {
-        (void)close(in->fd); /* read only: nothing is lost */
-    }
-    if (in->signals >= 0) {
-        (void)close(in->signals);
-    }
-}
-
-/* Ends what was begun in good order. Before there is a second thread, which shall not get them. */
-static enum lk_err
-signals_open(struct input *in)
-{
-    sigset_t set;
-
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGTERM);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) {
-        return LK_ERR_IO;
-    }
-    in->signals = signalfd(-1, &set, SFD_CLOEXEC);
-    return in->signals < 0 ? LK_ERR_IO : LK_OK;
+    lk_buf_fini(&f->bytes);
+    lk_buf_fini(&f->crls);
 }
 
 static enum lk_err
-fd_read(struct input *in, void *buf, size_t cap, size_t *ret_len)
+trust_take(void *ctx, const struct lk_trust *t)
 {
-    struct pollfd fds[] = {{.fd = in->signals, .events = POLLIN}, {.fd = in->fd, .events = POLLIN}};
-    ssize_t n;
+    struct factory *f = (struct factory *)ctx;
+    bool crl = t->kind == LK_TRUST_CRL;
+    size_t *count = crl ? &f->crls_count : &f->count;
+    struct lk_buf *bytes = crl ? &f->crls : &f->bytes;
+    enum lk_err err;
 
-    while (poll(fds, LK_ARRAY_LEN(fds), -1) < 0) {
-        if (errno != EINTR) {
-            return LK_ERR_IO;
+    if (!crl && t->kind != LK_TRUST_FACTORY) {
+        return LK_OK;
+    }
+    if (*count == TRUSTED_MAX) {
+        return LK_ERR_LIMIT;
+    }
+    if ((err = lk_buf_put(bytes, t->der.data, t->der.len)) == LK_OK) {
+        (crl ? f->crl_ends : f->ends)[(*count)++] = bytes->len;
+    }
+    return err;
+}
+
+static enum lk_err
+trust_run(struct lk_txn *tx, void *arg)
+{
+    struct factory *f = (struct factory *)arg;
+
+    f->count = f->crls_count = 0;
+    lk_buf_reset(&f->bytes);
+    lk_buf_reset(&f->crls);
+    return lk_txn_trust_each(tx, trust_take, f);
+}
+
+static void
+parts_of(const struct lk_buf *bytes, const size_t *ends, size_t count, struct lk_part *ret)
+{
+    for (size_t i = 0, from = 0; i < count; from = ends[i++]) {
+        ret[i] = LK_PART(bytes->data + from, ends[i] - from);
+    }
+}
+
+/* The verified signature of the manifest. */
+struct verified {
+    uint8_t sha256[LK_IMPORT_SHA256_LEN];
+    struct lk_cms_signer cms;
+    struct lk_import_signer signer;
+    bool has_signer;
+};
+
+static int
+verify_by(const struct factory *f, const struct lk_buf *signature, struct lk_cli_input *in,
+          const char *name, struct verified *ret)
+{
+    struct lk_part certs[TRUSTED_MAX], crls[TRUSTED_MAX];
+    const struct lk_cms_trust trust = {certs, f->count, crls, f->crls_count,
+                                       lk_clock_unix_ms(&lk_clock_system) / 1000};
+    const struct lk_cms_content content = {lk_cli_input_read, in};
+    char reason[LK_CMS_REASON_CAP];
+    enum lk_err err;
+
+    parts_of(&f->bytes, f->ends, f->count, certs);
+    parts_of(&f->crls, f->crl_ends, f->crls_count, crls);
+    errno = 0;
+    err = lk_cms_verify(signature->data, signature->len, &trust, &content, reason, &ret->cms);
+    if (err == LK_OK) {
+        memcpy(ret->sha256, ret->cms.content_sha256, sizeof(ret->sha256));
+        memcpy(ret->signer.cert_sha256, ret->cms.cert_sha256, sizeof(ret->signer.cert_sha256));
+        ret->signer.subject = ret->cms.subject;
+        ret->has_signer = true;
+        return 0;
+    }
+    if (reason[0] != '\0') {
+        lk_cli_note("nothing was imported: the signature of %s is not good: %s", name, reason);
+        return lk_err_exit_code(err);
+    }
+    return err == LK_ERR_CANCELLED
+               ? interrupted()
+               : lk_cli_fail(err, "nothing was imported: cannot verify %s", name);
+}
+
+static int
+signature_verify(struct lk_cli_service *s, const char *path, struct lk_cli_input *in,
+                 const char *name, struct verified *ret)
+{
+    __attribute__((cleanup(factory_fini))) struct factory f = {.bytes = {.max = TRUSTED_BYTES_MAX},
+                                                               .crls = {.max = TRUSTED_BYTES_MAX}};
+    LK_AUTO_BUF struct lk_buf signature = LK_BUF_INIT;
+    char shown[LK_CLI_SHOWN_CAP];
+    enum lk_err err;
+
+    errno = 0;
+    if ((err = lk_cli_bytes_read(path, LK_CMS_SIGNATURE_MAX, &signature)) != LK_OK) {
+        return lk_cli_fail(
+            err, err == LK_ERR_LIMIT ? "%s: no detached signature is so long" : "cannot read %s",
+            lk_cli_shown(path, shown));
+    }
+    if ((err = lk_store_read_wait(s->session, trust_run, &f)) != LK_OK) {
+        return lk_cli_store_fail(err, "cannot read what is trusted");
+    }
+    if (f.count == 0) {
+        lk_cli_note("nothing was imported: no factory certificate is trusted: import one with "
+                    "`latchkey trust add --factory`");
+        return lk_err_exit_code(LK_ERR_REFUSED);
+    }
+    return verify_by(&f, &signature, in, name, ret);
+}
+
+static enum lk_err
+digest_read(struct lk_cli_input *in, uint8_t ret[LK_IMPORT_SHA256_LEN])
+{
+    LK_AUTO(lk_digester) struct lk_digester *d = NULL;
+    char buf[65536];
+    size_t len = 1;
+    enum lk_err err = lk_digester_new(LK_SHA256, &d);
+
+    while (err == LK_OK && len > 0) {
+        if ((err = lk_cli_input_read(in, buf, sizeof(buf), &len)) == LK_OK) {
+            err = lk_digester_put(d, buf, len);
         }
     }
-    if (fds[0].revents != 0) {
-        return LK_ERR_CANCELLED;
-    }
-    do {
-        n = read(in->fd, buf, cap);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        return LK_ERR_IO;
-    }
-    in->read_len += n;
-    *ret_len = (size_t)n;
-    return LK_OK;
+    return err != LK_OK ? err : lk_digester_end(d, ret);
 }
 
-static enum lk_err
-input_read(void *ctx, void *buf, size_t cap, size_t *ret_len)
+/* The first reading. What is imported by the second are the same bytes, or nothing. */
+static int
+manifest_judge(struct lk_cli_service *s, const struct import_args *a, struct lk_cli_input *in,
+               const char *name, struct verified *ret)
 {
-    struct input *in = (struct input *)ctx;
-    size_t len = in->first_len - in->first_at;
+    int code = 0;
+    enum lk_err err;
 
-    if (len == 0) {
-        return fd_read(in, buf, cap, ret_len);
+    if (a->signature != NULL) {
+        code = signature_verify(s, a->signature, in, name, ret);
+    } else if (s->config.import_signature_required != 0) {
+        lk_cli_note("nothing was imported: the configuration asks for signed manifests "
+                    "(import-signature-required): give --signature");
+        code = lk_err_exit_code(LK_ERR_REFUSED);
+    } else if ((err = digest_read(in, ret->sha256)) != LK_OK) {
+        code = err == LK_ERR_CANCELLED ? interrupted() : lk_cli_fail(err, "cannot read %s", name);
     }
-    len = len < cap ? len : cap;
-    memcpy(buf, in->first + in->first_at, len);
-    in->first_at += len;
-    *ret_len = len;
-    return LK_OK;
-}
-
-static enum lk_err
-input_open(const char *path, struct input *ret)
-{
-    struct stat st;
-
-    ret->fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (ret->fd < 0 || fstat(ret->fd, &st) != 0 || signals_open(ret) != LK_OK) {
-        return LK_ERR_IO;
+    if (code == 0 && (err = lk_cli_input_rewind(in)) != LK_OK) {
+        code = lk_cli_fail(err, "cannot read %s again", name);
     }
-    ret->size = S_ISREG(st.st_mode) ? st.st_size : 0;
-    return fd_read(ret, ret->first, sizeof(ret->first), &ret->first_len);
-}
-
-static bool
-ends_with(const char *text, const char *end)
-{
-    size_t len = strlen(text), end_len = strlen(end);
-
-    return len >= end_len && strcmp(text + len - end_len, end) == 0;
-}
-
-/* By the name, else by how the text begins: an object is no row of column names. */
-static enum lk_manifest_format
-format_guess(const char *path, const struct input *in)
-{
-    static const char skipped[] = " \t\r\n\xef\xbb\xbf";
-    size_t at = 0;
-
-    if (ends_with(path, ".csv")) {
-        return LK_MANIFEST_CSV;
-    }
-    if (ends_with(path, ".jsonl") || ends_with(path, ".ndjson")) {
-        return LK_MANIFEST_JSONL;
-    }
-    while (at < in->first_len && in->first[at] != '\0' && strchr(skipped, in->first[at]) != NULL) {
-        at++;
-    }
-    return at < in->first_len && in->first[at] == '{' ? LK_MANIFEST_JSONL : LK_MANIFEST_CSV;
+    return code;
 }
 
 /* ---- what is told ---------------------------------------------------------------------------- */
@@ -160,16 +228,19 @@ format_guess(const char *path, const struct input *in)
 #define BAR_WIDTH 30
 
 struct telling {
-    struct input in;
+    struct lk_cli_input in;
     char name[LK_CLI_SHOWN_CAP];
     bool bar;       /* stderr is a terminal */
+    bool json;      /* rows and counts to stdout as JSON */
+    bool verbose;   /* rows to stdout as text */
+    bool failed;    /* stdout takes nothing more */
     bool bar_drawn; /* the cursor is behind a bar */
 };
 
 static void
 telling_fini(struct telling *t)
 {
-    input_close(&t->in);
+    lk_cli_input_close(&t->in);
 }
 
 static void
@@ -189,6 +260,59 @@ on_problem(void *ctx, const struct lk_manifest_problem *p)
     bar_erase(t);
     lk_cli_note("%s, line %lld: %s%s%s", t->name, (long long)p->line, p->field,
                 p->field[0] != '\0' ? ": " : "", p->reason);
+}
+
+static const char *
+verdict_name(enum lk_import_verdict verdict)
+{
+    switch (verdict) {
+    case LK_IMPORT_ROW_NEW:
+        return "new";
+    case LK_IMPORT_ROW_SAME:
+        return "same";
+    case LK_IMPORT_ROW_CHANGED:
+        return "changed";
+    case LK_IMPORT_ROW_CONFLICTING:
+        return "conflicting";
+    case LK_IMPORT_ROW_BAD:
+        break;
+    }
+    return "bad";
+}
+
+static void
+row_print_json(struct telling *t, const struct lk_import_row *row)
+{
+    LK_AUTO(json)
+    json_t *o = json_pack("{s:I, s:s, s:s}", "line", (json_int_t)row->line, "registrationId",
+                          row->registration_id, "row", verdict_name(row->verdict));
+
+    if (o == NULL ||
+        (row->problem != NULL && row->problem->field[0] != '\0' &&
+         json_object_set_new(o, "field", json_string(row->problem->field)) != 0) ||
+        (row->problem != NULL &&
+         json_object_set_new(o, "reason", json_string(row->problem->reason)) != 0)) {
+        t->failed = true;
+        return;
+    }
+    t->failed = lk_cli_print_json(o) != 0;
+}
+
+/* What is wrong with a row goes to stderr besides. */
+static void
+on_row(void *ctx, const struct lk_import_row *row)
+{
+    struct telling *t = (struct telling *)ctx;
+
+    if (t->failed) {
+        return;
+    }
+    if (t->json) {
+        row_print_json(t, row);
+    } else if (t->verbose) {
+        t->failed = printf("%-12s line %-9lld %s\n", verdict_name(row->verdict),
+                           (long long)row->line, row->registration_id) < 0;
+    }
 }
 
 static void
@@ -225,46 +349,129 @@ software_warn(const struct lk_import_result *r)
 }
 
 static int
-import_failed(enum lk_err err, const struct telling *t, const struct lk_import_result *r)
+resume_hint(enum lk_err err, const struct telling *t, const struct lk_import_result *r)
 {
-    if (err == LK_ERR_FORMAT && r->rows_read > 0) {
-        lk_cli_note("nothing was imported: %lld of %lld rows are bad%s", (long long)r->rows_bad,
-                    (long long)r->rows_read, r->stopped ? "; reading stopped there" : "");
-        return lk_err_exit_code(err);
-    }
-    if (err == LK_ERR_FORMAT) { /* the header, which has been told */
-        lk_cli_note("nothing was imported");
-        return lk_err_exit_code(err);
-    }
-    if (err == LK_ERR_CANCELLED) {
-        lk_cli_note("interrupted: nothing was imported");
-        return lk_err_exit_code(err);
-    }
-    if (err == LK_ERR_NOT_FOUND) {
-        lk_cli_note("nothing was imported: no row came for more than a minute, and another import "
-                    "took this one for dead");
-        return lk_err_exit_code(err);
-    }
-    if (err == LK_ERR_IO) {
-        return lk_cli_fail(err, "nothing was imported: cannot read %s", t->name);
-    }
-    return lk_cli_store_fail(err, "nothing was imported");
+    lk_cli_note("interrupted after %lld rows: nothing was imported yet. Go on with\n"
+                "    latchkey enrollment import --resume %lld %s\n"
+                "or give it up with\n"
+                "    latchkey enrollment undo %lld",
+                (long long)r->rows_read, (long long)r->import_id, t->name, (long long)r->import_id);
+    return err == LK_ERR_CANCELLED ? lk_err_exit_code(err)
+                                   : lk_cli_store_fail(err, "what interrupted it");
 }
 
 static int
-import_done(const struct import_args *a, const char *scope, const struct lk_import_result *r)
+counts_json(const struct import_args *a, const struct lk_import_result *r, const struct verified *v)
+{
+    LK_AUTO(json)
+    json_t *o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:s?}", "dryRun", a->dry_run, "new",
+                          (json_int_t)r->rows_new, "changed", (json_int_t)r->rows_changed, "same",
+                          (json_int_t)r->rows_same, "conflicting", (json_int_t)r->rows_conflicting,
+                          "bad", (json_int_t)(r->rows_bad - r->rows_changed - r->rows_conflicting),
+                          "signer", v->has_signer ? v->signer.subject : NULL);
+
+    if (o == NULL ||
+        (!a->dry_run && json_object_set_new(o, "import", json_integer(r->import_id)) != 0)) {
+        return lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer");
+    }
+    return lk_cli_print_json(o);
+}
+
+/* The diff of a dry run, whether the import would go through or not. */
+static void
+counts_print(const struct lk_import_result *r)
+{
+    (void)printf("new %lld, changed %lld, same %lld, conflicting %lld, otherwise bad %lld\n",
+                 (long long)r->rows_new, (long long)r->rows_changed, (long long)r->rows_same,
+                 (long long)r->rows_conflicting,
+                 (long long)(r->rows_bad - r->rows_changed - r->rows_conflicting));
+}
+
+static int
+rows_failed(const struct import_args *a, const struct telling *t, const struct lk_import_result *r,
+            const struct verified *v)
+{
+    if (r->rows_read == 0) { /* the header, which has been told */
+        lk_cli_note("nothing was imported");
+        return lk_err_exit_code(LK_ERR_FORMAT);
+    }
+    lk_cli_note("nothing was imported: %lld of %lld rows are bad%s", (long long)r->rows_bad,
+                (long long)r->rows_read, r->stopped ? "; reading stopped there" : "");
+    if (r->rows_changed > 0) {
+        lk_cli_note("%lld of them are of enrollments that say something else: an import never "
+                    "changes an enrollment",
+                    (long long)r->rows_changed);
+    }
+    if (t->json && counts_json(a, r, v) != 0) {
+        return lk_err_exit_code(LK_ERR_IO);
+    }
+    if (a->dry_run && !t->json) {
+        counts_print(r);
+    }
+    return lk_err_exit_code(LK_ERR_FORMAT);
+}
+
+static int
+import_failed(enum lk_err err, const struct import_args *a, const struct telling *t,
+              const struct lk_import_result *r, const struct verified *v)
+{
+    if (r->resumable) {
+        return resume_hint(err, t, r);
+    }
+    switch (err) {
+    case LK_ERR_FORMAT:
+        return rows_failed(a, t, r, v);
+    case LK_ERR_CANCELLED:
+        return interrupted();
+    case LK_ERR_NOT_FOUND:
+        lk_cli_note(r->import_id == 0 && a->resume_id != 0
+                        ? "nothing was imported: there is no such unfinished import"
+                        : "nothing was imported: this import was given up meanwhile");
+        return lk_err_exit_code(err);
+    case LK_ERR_PRECONDITION:
+        lk_cli_note("nothing was imported: import %llu is of another file",
+                    (unsigned long long)a->resume_id);
+        return lk_err_exit_code(err);
+    case LK_ERR_EXISTS:
+        lk_cli_note("nothing was imported: import %lld of the same file is not finished: go on "
+                    "with --resume %lld, or give it up with `latchkey enrollment undo %lld`",
+                    (long long)r->import_id, (long long)r->import_id, (long long)r->import_id);
+        return lk_err_exit_code(err);
+    case LK_ERR_REFUSED:
+        lk_cli_note("nothing was imported: %s was changed while it was read", t->name);
+        return lk_err_exit_code(err);
+    case LK_ERR_IO:
+        return lk_cli_fail(err, "nothing was imported: cannot read %s", t->name);
+    default:
+        return lk_cli_store_fail(err, "nothing was imported");
+    }
+}
+
+static int
+import_done(const struct import_args *a, const struct telling *t, const char *scope,
+            const struct lk_import_result *r, const struct verified *v)
 {
     software_warn(r);
     if (r->rows_bad > 0) {
         lk_cli_note("%lld bad rows were skipped", (long long)r->rows_bad);
     }
+    if (t->json) {
+        return counts_json(a, r, v);
+    }
+    if (v->has_signer) {
+        lk_cli_note("signed by %s", v->signer.subject);
+    }
     if (a->dry_run) {
+        counts_print(r);
         (void)printf("%lld rows could be imported into %s; dry run, nothing was\n",
                      (long long)r->rows_imported, scope);
-    } else {
-        (void)printf("%lld enrollments imported into %s, import %lld\n",
-                     (long long)r->rows_imported, scope, (long long)r->import_id);
+        return 0;
     }
+    if (r->rows_same > 0) {
+        lk_cli_note("%lld rows say what is enrolled already", (long long)r->rows_same);
+    }
+    (void)printf("%lld enrollments imported into %s, import %lld\n", (long long)r->rows_imported,
+                 scope, (long long)r->import_id);
     return 0;
 }
 
@@ -272,18 +479,28 @@ import_done(const struct import_args *a, const char *scope, const struct lk_impo
  * ---------------------------------------------------------------------------------- */
 
 static const struct lk_cli_form import_form = {
-    .usage = "latchkey enrollment import FILE|- [--format csv|jsonl] [--dry-run] [--skip-bad]\n"
+    .usage = "latchkey enrollment import FILE|- [--signature FILE] [--resume ID]\n"
+             "         [--format csv|jsonl] [--dry-run] [--skip-bad] [--verbose] [--json]\n"
              "         [--scope ID] [--config FILE]",
     .help =
         "Enroll every device of a manifest, as `latchkey device show --manifest` and `latchkey\n"
-        "enrollment export` write it. All rows take effect at the same moment, or none does.\n\n"
+        "enrollment export` write it. All rows take effect at the same moment, or none does.\n"
+        "An enrollment that is there is never changed.\n\n"
+        "  --signature FILE         detached CMS signature, DER or PEM, by a certificate that\n"
+        "                           `latchkey trust add` has imported\n"
+        "  --resume ID              go on with an import of this file that was interrupted\n"
         "  --format csv|jsonl       default: by the file's name or its first character\n"
-        "  --dry-run                check every row, against the store too; change nothing\n"
-        "  --skip-bad               import the good rows although others are "
-        "bad\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
-    .options = (const struct option[]){{"format", required_argument, NULL, OPT_FORMAT},
+        "  --dry-run                compare every row with the store; change nothing\n"
+        "  --skip-bad               import the good rows although others are bad\n"
+        "  --verbose                name every row, and whether it is new\n" LK_CLI_JSON_HELP
+            LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .options = (const struct option[]){{"signature", required_argument, NULL, OPT_SIGNATURE},
+                                       {"resume", required_argument, NULL, OPT_RESUME},
+                                       {"format", required_argument, NULL, OPT_FORMAT},
                                        {"dry-run", no_argument, NULL, OPT_DRY_RUN},
                                        {"skip-bad", no_argument, NULL, OPT_SKIP_BAD},
+                                       {"verbose", no_argument, NULL, OPT_VERBOSE},
+                                       LK_CLI_JSON_OPTION,
                                        LK_CLI_SCOPE_OPTION,
                                        LK_CLI_CONFIG_OPTION,
                                        LK_CLI_END_OPTIONS},
@@ -294,16 +511,20 @@ static const struct lk_cli_form import_form = {
 
 static int
 import_from(struct lk_cli_service *s, const char *path, const char *scope,
-            const struct import_args *a, struct telling *t)
+            const struct import_args *a, const struct verified *v, struct telling *t)
 {
-    const struct lk_manifest_source source = {input_read, &t->in};
+    const struct lk_manifest_source source = {lk_cli_input_read, &t->in};
     const struct lk_import_options options = {
         .scope = scope,
         .source = path,
         .actor = s->actor,
-        .format = a->has_format ? a->format : format_guess(path, &t->in),
+        .format = a->has_format ? a->format : lk_cli_input_format(path, &t->in),
+        .sha256 = v->sha256,
+        .signer = v->has_signer ? &v->signer : NULL,
+        .resume_id = (int64_t)a->resume_id,
         .skip_bad = a->skip_bad,
         .dry_run = a->dry_run,
+        .row = t->json || t->verbose ? on_row : NULL,
         .problem = on_problem,
         .progress = on_progress,
         .ctx = t,
@@ -315,16 +536,18 @@ import_from(struct lk_cli_service *s, const char *path, const char *scope,
     errno = 0;
     err = lk_import_run(s->session, &source, &options, &result);
     bar_erase(t);
-    return err != LK_OK ? import_failed(err, t, &result) : import_done(a, scope, &result);
+    return err != LK_OK ? import_failed(err, a, t, &result, v)
+                        : import_done(a, t, scope, &result, v);
 }
 
 int
 lk_cli_enrollment_import(int argc, char **argv)
 {
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
-    __attribute__((cleanup(telling_fini))) struct telling t = {.in = {.fd = -1, .signals = -1}};
+    __attribute__((cleanup(telling_fini))) struct telling t = {.in = LK_CLI_INPUT_INIT};
     struct lk_cli_common common = {.json = false};
     struct import_args a = {.has_format = false};
+    struct verified v = {.has_signer = false};
     char scope[LK_ID_SCOPE_MAX + 1];
     const char *path;
     int code;
@@ -333,15 +556,21 @@ lk_cli_enrollment_import(int argc, char **argv)
     if (!lk_cli_options(&import_form, argc, argv, &common, &a, &code)) {
         return code;
     }
+    if (a.resume_id != 0 && a.dry_run) {
+        return lk_cli_usage(import_form.usage, "--resume and --dry-run exclude each other");
+    }
     path = argv[optind];
+    t.json = common.json;
+    t.verbose = a.verbose;
     (void)lk_cli_shown(strcmp(path, "-") == 0 ? "standard input" : path, t.name);
     errno = 0;
-    if ((err = input_open(path, &t.in)) != LK_OK) {
-        return lk_cli_fail(err, "cannot read %s", t.name);
+    if ((err = lk_cli_input_open(path, &t.in)) != LK_OK) {
+        return err == LK_ERR_CANCELLED ? interrupted() : lk_cli_fail(err, "cannot read %s", t.name);
     }
     if ((code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s)) != 0 ||
-        (code = lk_cli_scope(&s, common.scope, scope)) != 0) {
+        (code = lk_cli_scope(&s, common.scope, scope)) != 0 ||
+        (code = manifest_judge(&s, &a, &t.in, t.name, &v)) != 0) {
         return code;
     }
-    return import_from(&s, path, scope, &a, &t);
+    return import_from(&s, path, scope, &a, &v, &t);
 }

@@ -49,6 +49,15 @@ LK_MUST_CHECK enum lk_err lk_digest(enum lk_hash h, const struct lk_part *parts,
 LK_MUST_CHECK enum lk_err lk_hmac(enum lk_hash h, const void *key, size_t key_len,
                                   const struct lk_part *parts, size_t parts_count, uint8_t *ret);
 
+/* A digest of what comes in pieces. One thread at a time. */
+struct lk_digester;
+LK_MUST_CHECK enum lk_err lk_digester_new(enum lk_hash h, struct lk_digester **ret);
+LK_MUST_CHECK enum lk_err lk_digester_put(struct lk_digester *d, const void *data, size_t len);
+/* Once, as the last call but for the free. */
+LK_MUST_CHECK enum lk_err lk_digester_end(struct lk_digester *d, uint8_t *ret);
+void lk_digester_free(struct lk_digester *d); /* NULL is allowed */
+LK_DEFINE_AUTO(struct lk_digester, lk_digester, lk_digester_free);
+
 /* Equality in time that does not depend on the content. */
 bool lk_ct_equal(const void *a, const void *b, size_t len);
 

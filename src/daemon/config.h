@@ -33,13 +33,14 @@ struct lk_config {
     char webhook_ca[LK_CONFIG_TEXT_CAP];
     char client_regions[LK_CONFIG_TEXT_CAP];
     char region[LK_CONFIG_TEXT_CAP];
-    uint32_t workers;              /* event loops; 0 (default): one a core */
-    uint32_t challenge_epoch_s;    /* default 600 */
-    uint32_t audit_refusals_per_s; /* default 20 */
-    uint32_t drain_ms;             /* default 10000 */
-    enum lk_log_target log_target; /* "json" (default) or "journald" */
-    enum lk_log_level log_level;   /* reloadable; default info */
-    struct lk_http_limits limits;  /* http-head-max, http-handshake-ms, ...: the members' names */
+    uint32_t workers;                   /* event loops; 0 (default): one a core */
+    uint32_t challenge_epoch_s;         /* default 600 */
+    uint32_t audit_refusals_per_s;      /* default 20 */
+    uint32_t drain_ms;                  /* default 10000 */
+    uint32_t import_signature_required; /* 0 (default) or 1 */
+    enum lk_log_target log_target;      /* "json" (default) or "journald" */
+    enum lk_log_level log_level;        /* reloadable; default info */
+    struct lk_http_limits limits; /* http-head-max, http-handshake-ms, ...: the members' names */
 };
 
 /* Every key at its default. */

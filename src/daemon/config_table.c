@@ -50,6 +50,9 @@ const struct lk_config_row lk_config_rows[] = {
     NUMBER("audit-refusals-per-s", audit_refusals_per_s, 0, 10000, "", "20",
            "Refused devices that each worker records in the audit chain one by one in a second; "
            "the rest is counted."),
+    NUMBER("import-signature-required", import_signature_required, 0, 1, "", "0",
+           "1: `latchkey enrollment import` takes only manifests that are signed by a factory "
+           "certificate."),
     NUMBER("drain-ms", drain_ms, 0, 600000, "ms", "10000",
            "Time that requests under way are given when the service is told to stop."),
     {"log-target", LK_ROW_LOG_TARGET, false, MEMBER(log_target), .fallback = "json",

@@ -37,6 +37,13 @@ LK_MUST_CHECK enum lk_err lk_enrollment_to_row(const struct lk_enrollment *e,
 bool lk_webhook_url_ok(const char *url);
 
 /*
+ * The names, as in a manifest and with ", " between them, of what differs in two enrollments of one
+ * registration ID; "" when nothing that a manifest carries does. Cut to fit.
+ */
+LK_MUST_CHECK enum lk_err lk_enrollment_diff(const struct lk_enrollment *a,
+                                             const struct lk_enrollment *b, char *buf, size_t cap);
+
+/*
  * What only the store knows, or only the whole: every hub that is named is linked, a static policy
  * names exactly one, a custom one a webhook. LK_ERR_FORMAT with problem set.
  */

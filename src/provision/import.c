@@ -6,19 +6,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "base/codec.h"
 #include "base/json.h"
+#include "crypto/crypto.h"
 #include "provision/enrollment.h"
 
-#define DROP_ROWS 2000u /* of one transaction */
+#define SHA256_PREFIX "sha256:"
+#define SOURCES_PAGE 200u /* imports looked through at a time */
 
 /* A row on its way. */
 struct slot {
     struct lk_enrollment e;
     int64_t line;
     bool software;
-    bool unreadable; /* problem is of the manifest */
-    bool refused;    /* problem is of the store; decided anew whenever the job runs */
+    bool unreadable;                /* problem is of the manifest */
+    enum lk_import_verdict verdict; /* decided anew whenever the job runs */
     struct lk_manifest_problem problem;
 };
 
@@ -26,10 +30,14 @@ struct import {
     struct lk_session *session;
     const struct lk_import_options *options;
     struct lk_import_result *result;
+    const struct lk_manifest_source *source;
+    struct lk_digester *digester; /* of what source has given */
+    char source_text[sizeof(((struct lk_import *)NULL)->source)];
     struct lk_manifest_reader *reader;
     struct lk_manifest_row row;
-    int64_t older_than_ms;
     struct lk_enrollment other; /* what a conflict is with */
+    int64_t page_last;          /* import that was looked at last */
+    size_t page_count;
     size_t slots_count;
     struct slot slots[LK_IMPORT_BATCH];
 };
@@ -38,6 +46,7 @@ static void
 import_free(struct import *im)
 {
     lk_manifest_reader_free(im->reader);
+    lk_digester_free(im->digester);
     lk_manifest_row_fini(&im->row);
     lk_enrollment_fini(&im->other);
     for (size_t i = 0; i < LK_IMPORT_BATCH; i++) {
@@ -47,12 +56,59 @@ import_free(struct import *im)
 }
 LK_DEFINE_AUTO(struct import, import, import_free);
 
+/* What the reader gets is what is hashed. */
+static enum lk_err
+source_read(void *ctx, void *buf, size_t cap, size_t *ret_len)
+{
+    struct import *im = (struct import *)ctx;
+    enum lk_err err = im->source->read(im->source->ctx, buf, cap, ret_len);
+
+    return err != LK_OK ? err : lk_digester_put(im->digester, buf, *ret_len);
+}
+
+/* A long name is cut; the digest is what an import is found by. */
+static enum lk_err
+source_text_make(struct import *im)
+{
+    const struct lk_import_options *o = im->options;
+    LK_AUTO_BUF struct lk_buf hex = LK_BUF_INIT;
+    enum lk_err err;
+
+    if (o->sha256 == NULL) {
+        (void)snprintf(im->source_text, sizeof(im->source_text), "%s", o->source);
+        return LK_OK;
+    }
+    if ((err = lk_hex_encode(o->sha256, LK_IMPORT_SHA256_LEN, &hex)) != LK_OK ||
+        lk_buf_text(&hex) == NULL) {
+        return err != LK_OK ? err : LK_ERR_NOMEM;
+    }
+    (void)snprintf(im->source_text, sizeof(im->source_text), SHA256_PREFIX "%s %s",
+                   lk_buf_text(&hex), o->source);
+    return LK_OK;
+}
+
+const char *
+lk_import_source_split(const char *source, char ret_sha256[LK_IMPORT_SHA256_CAP])
+{
+    size_t head = strlen(SHA256_PREFIX), len = LK_IMPORT_SHA256_CAP - 1;
+
+    ret_sha256[0] = '\0';
+    if (strncmp(source, SHA256_PREFIX, head) != 0 ||
+        strspn(source + head, "0123456789abcdef") != len || source[head + len] != ' ') {
+        return source;
+    }
+    memcpy(ret_sha256, source + head, len);
+    ret_sha256[len] = '\0';
+    return source + head + len + 1;
+}
+
 static enum lk_err
 import_new(struct lk_session *s, const struct lk_manifest_source *source,
            const struct lk_import_options *options, struct lk_import_result *result,
            struct import **ret)
 {
     LK_AUTO(import) struct import *im = (struct import *)calloc(1, sizeof(*im));
+    const struct lk_manifest_source hashing = {source_read, im};
     enum lk_err err;
 
     if (im == NULL) {
@@ -61,12 +117,15 @@ import_new(struct lk_session *s, const struct lk_manifest_source *source,
     im->session = s;
     im->options = options;
     im->result = result;
+    im->source = source;
     lk_manifest_row_init(&im->row);
     lk_enrollment_init(&im->other);
     for (size_t i = 0; i < LK_IMPORT_BATCH; i++) {
         lk_enrollment_init(&im->slots[i].e);
     }
-    if ((err = lk_manifest_reader_new(options->format, source, &im->reader)) != LK_OK) {
+    if ((err = source_text_make(im)) != LK_OK ||
+        (err = lk_digester_new(LK_SHA256, &im->digester)) != LK_OK ||
+        (err = lk_manifest_reader_new(options->format, &hashing, &im->reader)) != LK_OK) {
         return err;
     }
     *ret = import_take(&im);
@@ -90,7 +149,7 @@ row_read(struct import *im, struct slot *slot, bool *ret_end)
     enum lk_manifest_verdict verdict = LK_MANIFEST_END;
     enum lk_err err;
 
-    slot->unreadable = slot->refused = false;
+    slot->unreadable = false;
     err = lk_manifest_next(im->reader, &im->row, &slot->problem, &verdict);
     if (err != LK_OK) {
         if (err == LK_ERR_FORMAT) {
@@ -130,15 +189,62 @@ batch_read(struct import *im, bool *ret_end)
 
 /* ---- stage ----------------------------------------------------------------------------------- */
 
+/* Is one of the row's keys another enrollment's? */
+static enum lk_err
+eks_elsewhere(struct lk_txn *tx, const struct lk_enrollment *e, bool *ret)
+{
+    char owner[LK_REGISTRATION_ID_MAX + 1];
+
+    *ret = false;
+    for (size_t i = 0; i < e->eks_count && !*ret; i++) {
+        enum lk_err err = lk_txn_enrollment_by_ek(tx, e->scope, e->eks[i].id, owner);
+
+        if (err != LK_OK && err != LK_ERR_NOT_FOUND) {
+            return err;
+        }
+        *ret = err == LK_OK && strcasecmp(owner, e->id) != 0;
+    }
+    return LK_OK;
+}
+
+/* The row's ID is enrolled, as im->other. */
+static enum lk_err
+same_or_changed(struct lk_txn *tx, struct import *im, struct slot *slot)
+{
+    struct lk_manifest_problem *p = &slot->problem;
+    char fields[80];
+    bool elsewhere = false;
+    enum lk_err err;
+
+    if ((err = lk_enrollment_diff(&im->other, &slot->e, fields, sizeof(fields))) != LK_OK ||
+        (err = eks_elsewhere(tx, &slot->e, &elsewhere)) != LK_OK) {
+        return err;
+    }
+    if (fields[0] == '\0') {
+        slot->verdict = LK_IMPORT_ROW_SAME;
+        return LK_OK;
+    }
+    slot->verdict = elsewhere ? LK_IMPORT_ROW_CONFLICTING : LK_IMPORT_ROW_CHANGED;
+    (void)snprintf(p->reason, sizeof(p->reason),
+                   "the same registration ID as the enrollment %.48s has, but another %s",
+                   im->other.id, fields);
+    return LK_OK;
+}
+
 /* Say with which row an enrollment is in conflict, and where that one is. */
 static enum lk_err
-conflict_tell(struct lk_txn *tx, struct import *im, struct slot *slot,
-              const struct lk_conflict *conflict)
+conflict_judge(struct lk_txn *tx, struct import *im, struct slot *slot,
+               const struct lk_conflict *conflict)
 {
     struct lk_manifest_problem *p = &slot->problem;
     const char *what = conflict->by_ek ? "the same key" : "the same registration ID";
     enum lk_err err;
 
+    if (conflict->import_id == im->result->import_id && conflict->import_line == slot->line) {
+        slot->verdict = LK_IMPORT_ROW_NEW; /* staged before the interruption */
+        return LK_OK;
+    }
+    slot->verdict = LK_IMPORT_ROW_CONFLICTING;
     (void)snprintf(p->field, sizeof(p->field), "%s",
                    conflict->by_ek ? "endorsementKey" : "registrationId");
     if (conflict->import_id == im->result->import_id) {
@@ -153,6 +259,9 @@ conflict_tell(struct lk_txn *tx, struct import *im, struct slot *slot,
                        (long long)conflict->import_line, (long long)conflict->import_id);
         return LK_OK;
     }
+    if (err == LK_OK && !conflict->by_ek) {
+        return same_or_changed(tx, im, slot);
+    }
     (void)snprintf(p->reason, sizeof(p->reason), "%s as the enrollment %.100s has", what,
                    conflict->id);
     return err;
@@ -164,17 +273,13 @@ slot_stage(struct lk_txn *tx, struct import *im, struct slot *slot)
     struct lk_conflict conflict;
     enum lk_err err = lk_enrollment_check(tx, &slot->e, &slot->problem);
 
+    slot->verdict = LK_IMPORT_ROW_NEW;
     if (err == LK_OK) {
         err = lk_txn_import_stage(tx, im->result->import_id, slot->line, &slot->e, &conflict);
-        if (err == LK_ERR_EXISTS) {
-            err = conflict_tell(tx, im, slot, &conflict);
-            slot->refused = true;
-        }
-    } else if (err == LK_ERR_FORMAT) {
-        slot->refused = true;
-        err = LK_OK;
+        return err == LK_ERR_EXISTS ? conflict_judge(tx, im, slot, &conflict) : err;
     }
-    return err;
+    slot->verdict = LK_IMPORT_ROW_BAD;
+    return err == LK_ERR_FORMAT ? LK_OK : err;
 }
 
 static enum lk_err
@@ -184,7 +289,7 @@ stage_run(struct lk_txn *tx, void *arg)
     enum lk_err err;
 
     for (size_t i = 0; i < im->slots_count; i++) {
-        im->slots[i].refused = false;
+        im->slots[i].verdict = LK_IMPORT_ROW_BAD;
         if (!im->slots[i].unreadable && (err = slot_stage(tx, im, &im->slots[i])) != LK_OK) {
             return err;
         }
@@ -192,27 +297,56 @@ stage_run(struct lk_txn *tx, void *arg)
     return LK_OK;
 }
 
+static void
+row_count(struct lk_import_result *r, const struct slot *slot)
+{
+    r->rows_read++;
+    switch (slot->verdict) {
+    case LK_IMPORT_ROW_NEW:
+        r->rows_new++;
+        r->rows_imported++;
+        r->rows_software += slot->software ? 1 : 0;
+        return;
+    case LK_IMPORT_ROW_SAME:
+        r->rows_same++;
+        return;
+    case LK_IMPORT_ROW_CHANGED:
+        r->rows_changed++;
+        break;
+    case LK_IMPORT_ROW_CONFLICTING:
+        r->rows_conflicting++;
+        break;
+    case LK_IMPORT_ROW_BAD:
+        break;
+    }
+    r->rows_bad++;
+}
+
 /* Count and report a batch that has been staged. */
 static void
 batch_report(struct import *im)
 {
+    const struct lk_import_options *o = im->options;
     struct lk_import_result *r = im->result;
 
     for (size_t i = 0; i < im->slots_count; i++) {
         const struct slot *slot = &im->slots[i];
+        bool good = slot->verdict <= LK_IMPORT_ROW_SAME;
+        const struct lk_import_row row = {slot->line, slot->verdict,
+                                          slot->unreadable ? "" : slot->e.id,
+                                          good ? NULL : &slot->problem};
 
-        r->rows_read++;
-        if (slot->unreadable || slot->refused) {
-            r->rows_bad++;
+        row_count(r, slot);
+        if (o->row != NULL) {
+            o->row(o->ctx, &row);
+        }
+        if (!good) {
             problem_report(im, &slot->problem);
-        } else {
-            r->rows_imported++;
-            r->rows_software += slot->software ? 1 : 0;
         }
     }
-    r->stopped = !im->options->skip_bad && r->rows_bad >= LK_IMPORT_BAD_MAX;
-    if (im->options->progress != NULL) {
-        im->options->progress(im->options->ctx, r);
+    r->stopped = !o->skip_bad && r->rows_bad >= LK_IMPORT_BAD_MAX;
+    if (o->progress != NULL) {
+        o->progress(o->ctx, r);
     }
 }
 
@@ -234,6 +368,41 @@ rows_stage(struct import *im)
 
 /* ---- begin, finish, drop --------------------------------------------------------------------- */
 
+/* An unfinished import of the same bytes, if there is one. */
+static enum lk_err
+twin_take(void *ctx, const struct lk_import *import)
+{
+    struct import *im = (struct import *)ctx;
+    char sha256[LK_IMPORT_SHA256_CAP], own[LK_IMPORT_SHA256_CAP];
+
+    (void)lk_import_source_split(import->source, sha256);
+    (void)lk_import_source_split(im->source_text, own);
+    im->page_last = import->id;
+    im->page_count++;
+    if (import->state == LK_IMPORT_STAGING && strcmp(sha256, own) == 0) {
+        im->result->import_id = import->id;
+        return LK_ERR_EXISTS;
+    }
+    return LK_OK;
+}
+
+static enum lk_err
+twin_find(struct lk_txn *tx, struct import *im)
+{
+    enum lk_err err = LK_OK;
+
+    if (im->options->sha256 == NULL) {
+        return LK_OK;
+    }
+    im->page_last = 0;
+    do {
+        im->page_count = 0;
+        err =
+            lk_txn_import_page(tx, im->options->scope, im->page_last, SOURCES_PAGE, twin_take, im);
+    } while (err == LK_OK && im->page_count == SOURCES_PAGE);
+    return err;
+}
+
 static enum lk_err
 begin_run(struct lk_txn *tx, void *arg)
 {
@@ -241,9 +410,74 @@ begin_run(struct lk_txn *tx, void *arg)
     struct lk_scope scope;
     enum lk_err err = lk_txn_scope_get(tx, im->options->scope, &scope);
 
-    return err != LK_OK ? err
-                        : lk_txn_import_begin(tx, im->options->scope, im->options->source,
-                                              &im->result->import_id);
+    if (err != LK_OK || (err = twin_find(tx, im)) != LK_OK) {
+        return err;
+    }
+    return lk_txn_import_begin(tx, im->options->scope, im->source_text, &im->result->import_id);
+}
+
+/* The name may be another this time; the bytes may not. */
+static enum lk_err
+resumed_take(void *ctx, const struct lk_import *import)
+{
+    struct import *im = (struct import *)ctx;
+    char sha256[LK_IMPORT_SHA256_CAP], own[LK_IMPORT_SHA256_CAP];
+
+    (void)lk_import_source_split(import->source, sha256);
+    (void)lk_import_source_split(im->source_text, own);
+    if (import->id != im->options->resume_id) {
+        return LK_ERR_NOT_FOUND;
+    }
+    if (own[0] == '\0' || strcmp(sha256, own) != 0) {
+        return LK_ERR_PRECONDITION;
+    }
+    im->page_count++;
+    return lk_strcpy(im->source_text, sizeof(im->source_text), import->source);
+}
+
+/* Rows that are staged are found to be so one by one: those that were bad are bad again. */
+static enum lk_err
+resume_run(struct lk_txn *tx, void *arg)
+{
+    struct import *im = (struct import *)arg;
+    int64_t id = im->options->resume_id, last_line;
+    enum lk_err err;
+
+    im->page_count = 0;
+    err = lk_txn_import_page(tx, im->options->scope, id + 1, 1, resumed_take, im);
+    if (err != LK_OK || im->page_count == 0) {
+        return err != LK_OK ? err : LK_ERR_NOT_FOUND;
+    }
+    if ((err = lk_txn_import_resume(tx, id, im->source_text, &last_line)) == LK_OK) {
+        im->result->import_id = id;
+    }
+    return err;
+}
+
+/* Who vouches for the bytes, and which they were. */
+static enum lk_err
+audit_origin(const struct lk_import_options *o, json_t *detail)
+{
+    LK_AUTO_BUF struct lk_buf sha256 = LK_BUF_INIT;
+    LK_AUTO_BUF struct lk_buf cert = LK_BUF_INIT;
+    enum lk_err err;
+
+    if (o->sha256 != NULL &&
+        ((err = lk_hex_encode(o->sha256, LK_IMPORT_SHA256_LEN, &sha256)) != LK_OK ||
+         lk_buf_text(&sha256) == NULL ||
+         json_object_set_new(detail, "sha256", json_string(lk_buf_text(&sha256))) != 0)) {
+        return LK_ERR_NOMEM;
+    }
+    if (o->signer == NULL) {
+        return LK_OK;
+    }
+    if ((err = lk_hex_encode(o->signer->cert_sha256, LK_IMPORT_SHA256_LEN, &cert)) != LK_OK ||
+        lk_buf_text(&cert) == NULL ||
+        json_object_set_new(detail, "signer", json_string(o->signer->subject)) != 0 ||
+        json_object_set_new(detail, "signerSha256", json_string(lk_buf_text(&cert))) != 0) {
+        return LK_ERR_NOMEM;
+    }
+    return LK_OK;
 }
 
 /* The record of the whole import; its rows have their own line and import in the store. */
@@ -257,7 +491,8 @@ audit(struct lk_txn *tx, const struct import *im, int64_t rows)
                   (json_int_t)im->result->rows_software);
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
 
-    if (detail == NULL || lk_json_write(detail, &text) != LK_OK || lk_buf_text(&text) == NULL) {
+    if (detail == NULL || audit_origin(im->options, detail) != LK_OK ||
+        lk_json_write(detail, &text) != LK_OK || lk_buf_text(&text) == NULL) {
         return LK_ERR_NOMEM;
     }
     return lk_txn_audit_append(tx, im->options->actor, "enrollment.import", im->options->scope,
@@ -272,31 +507,6 @@ finish_run(struct lk_txn *tx, void *arg)
     enum lk_err err = lk_txn_import_finish(tx, im->result->import_id, &rows);
 
     return err != LK_OK ? err : audit(tx, im, rows);
-}
-
-struct drop {
-    int64_t import_id;
-    bool left;
-};
-
-static enum lk_err
-drop_run(struct lk_txn *tx, void *arg)
-{
-    struct drop *d = (struct drop *)arg;
-
-    return lk_txn_import_drop(tx, d->import_id, DROP_ROWS, &d->left);
-}
-
-static enum lk_err
-import_remove(struct lk_session *s, int64_t import_id)
-{
-    struct drop d = {import_id, true};
-    enum lk_err err = LK_OK;
-
-    while (err == LK_OK && d.left) {
-        err = lk_store_write_wait(s, drop_run, &d);
-    }
-    return err;
 }
 
 static enum lk_err
@@ -314,11 +524,24 @@ dead_imports_drop(struct lk_session *s)
     enum lk_err err;
 
     while ((err = lk_store_read_wait(s, dead_run, &import_id)) == LK_OK) {
-        if ((err = import_remove(s, import_id)) != LK_OK) {
+        if ((err = lk_import_remove(s, import_id, NULL, NULL)) != LK_OK) {
             return err;
         }
     }
     return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+}
+
+/* Nothing takes effect but the bytes that were judged. */
+static enum lk_err
+bytes_check(struct import *im)
+{
+    uint8_t sha256[LK_IMPORT_SHA256_LEN];
+    enum lk_err err = lk_digester_end(im->digester, sha256);
+
+    if (err != LK_OK || im->options->sha256 == NULL) {
+        return err;
+    }
+    return memcmp(sha256, im->options->sha256, sizeof(sha256)) == 0 ? LK_OK : LK_ERR_REFUSED;
 }
 
 /* Everything was staged or reported: make it live, unless it must not be. */
@@ -326,11 +549,24 @@ static enum lk_err
 import_end(struct import *im)
 {
     const struct lk_import_options *o = im->options;
+    enum lk_err err;
 
+    if (!im->result->stopped && (err = bytes_check(im)) != LK_OK) {
+        return err;
+    }
     if (im->result->rows_bad > 0 && !o->skip_bad) {
         return LK_ERR_FORMAT;
     }
     return o->dry_run ? LK_OK : lk_store_write_wait(im->session, finish_run, im);
+}
+
+/* After such a failure the same bytes may go on where they were. */
+static bool
+is_resumable(const struct lk_import_options *o, enum lk_err err)
+{
+    return !o->dry_run && o->sha256 != NULL &&
+           (err == LK_ERR_CANCELLED || err == LK_ERR_IO || err == LK_ERR_STORE ||
+            err == LK_ERR_BUSY);
 }
 
 enum lk_err
@@ -343,14 +579,16 @@ lk_import_run(struct lk_session *s, const struct lk_manifest_source *source,
     *ret = (struct lk_import_result){.import_id = 0};
     if ((err = import_new(s, source, options, ret, &im)) != LK_OK ||
         (err = dead_imports_drop(s)) != LK_OK ||
-        (err = lk_store_write_wait(s, begin_run, im)) != LK_OK) {
+        (err = lk_store_write_wait(s, options->resume_id != 0 ? resume_run : begin_run, im)) !=
+            LK_OK) {
         return err;
     }
     if ((err = rows_stage(im)) == LK_OK) {
         err = import_end(im);
     }
-    if (err != LK_OK || options->dry_run) {
-        drop_err = import_remove(s, ret->import_id);
+    ret->resumable = is_resumable(options, err);
+    if (!ret->resumable && (err != LK_OK || options->dry_run)) {
+        drop_err = lk_import_remove(s, ret->import_id, NULL, NULL);
     }
     if (err != LK_OK) {
         ret->rows_imported = 0;

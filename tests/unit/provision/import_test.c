@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/codec.h"
+#include "crypto/crypto.h"
 #include "provision/enrollment.h"
 #include "provision/import.h"
 #include "support/rig.h"
@@ -505,13 +506,228 @@ duplicates_in_store(void **state)
     r->options.skip_bad = true;
     assert_int_equal(import(r), LK_OK);
     expect_problems(r,
-                    "2 registrationId: the same registration ID as the enrollment dev-000000 has\n"
+                    "2 registrationId: the same registration ID as the enrollment dev-000000 has, "
+                    "but another registrationId, endorsementKey, deviceId\n"
                     "3 endorsementKey: the same key as the enrollment dev-000001 has\n");
     assert_int_equal(enrolled(r), 3);
     lk_enrollment_init(&e);
     assert_int_equal(enrollment_get(r, "dev-000000", &e), LK_OK);
     assert_int_equal(e.eks[0].pub[63], 0); /* the last byte of the modulus' number */
     lk_enrollment_fini(&e);
+}
+
+/* What says the same is passed over, what says something else is not taken, each with its fields.
+ */
+static void
+diff_with_store(void **state)
+{
+    struct run *r = *state;
+
+    put_rows(&r->text, 0, 3);
+    assert_int_equal(import(r), LK_OK);
+    assert_int_equal(import(r), LK_OK);
+    assert_int_equal(r->result.rows_same, 3);
+    assert_int_equal(r->result.rows_imported, 0);
+    lk_buf_reset(&r->text);
+    put(&r->text, "deviceId,provisioningStatus,iotHubs,initialTwin,reprovisionPolicy,"
+                  "registrationId,endorsementKey\n");
+    put(&r->text, "dev-000000,enabled,,,migrate,");
+    put_row(&r->text, "dev-000000", 0);
+    put(&r->text, "D,disabled,hub.example.test,{},never,");
+    put_row(&r->text, "dev-000001", 1);
+    put(&r->text, ",,,,,");
+    put_row(&r->text, "dev-000002", 0);
+    put(&r->text, ",,,,,");
+    put_row(&r->text, "dev-000003", 3);
+    assert_int_equal(import(r), LK_ERR_FORMAT);
+    expect_problems(r, "3 registrationId: the same registration ID as the enrollment dev-000001 "
+                       "has, but another deviceId, provisioningStatus, iotHubs, initialTwin, "
+                       "reprovisionPolicy\n"
+                       "4 registrationId: the same registration ID as the enrollment dev-000002 "
+                       "has, but another endorsementKey\n");
+    assert_int_equal(r->result.rows_same, 1);
+    assert_int_equal(r->result.rows_new, 1);
+    assert_int_equal(r->result.rows_changed, 1);
+    assert_int_equal(r->result.rows_conflicting, 1); /* its key is another enrollment's */
+    assert_int_equal(enrolled(r), 3);
+}
+
+/* ---- the bytes that were judged, and resuming ------------------------------------------------ */
+
+static void
+digest_of(struct run *r, uint8_t ret[32])
+{
+    const struct lk_part part = LK_PART(r->text.data, r->text.len);
+
+    assert_int_equal(lk_digest(LK_SHA256, &part, 1, ret), LK_OK);
+}
+
+/* Other bytes than those that were judged take no effect, though every row is good. */
+static void
+other_bytes(void **state)
+{
+    struct run *r = *state;
+    uint8_t sha256[32];
+
+    put_rows(&r->text, 0, 300);
+    digest_of(r, sha256);
+    put_rows(&r->text, 300, 1);
+    r->options.sha256 = sha256;
+    assert_int_equal(import(r), LK_ERR_REFUSED);
+    expect_nothing(r, 0);
+    digest_of(r, sha256);
+    assert_int_equal(import(r), LK_OK);
+    assert_int_equal(enrolled(r), 301);
+}
+
+/* The record names signer and digest. */
+static void
+signer_is_recorded(void **state)
+{
+    struct run *r = *state;
+    const struct lk_import_signer signer = {.subject = "CN=Line 7", .cert_sha256 = {0xab}};
+    uint8_t sha256[32];
+    char detail[512];
+
+    put_rows(&r->text, 0, 1);
+    digest_of(r, sha256);
+    r->options.sha256 = sha256;
+    r->options.signer = &signer;
+    assert_int_equal(import(r), LK_OK);
+    assert_int_equal(rig_audit_count(&r->rig, "enrollment.import", detail, sizeof(detail)), 1);
+    assert_non_null(strstr(detail, "\"signer\":\"CN=Line 7\""));
+    assert_non_null(strstr(detail, "\"signerSha256\":\"ab00"));
+    assert_non_null(strstr(detail, "\"sha256\":\""));
+}
+
+/* After an interruption: the same bytes only, only by resuming, and a bad row is still bad. */
+static void
+resumes(void **state)
+{
+    struct run *r = *state;
+    uint8_t sha256[32];
+    int64_t id;
+
+    put_rows(&r->text, 0, 700);
+    put(&r->text, "bad\n");
+    put_rows(&r->text, 700, 300);
+    digest_of(r, sha256);
+    r->options.sha256 = sha256;
+    r->options.skip_bad = true;
+    r->fail = LK_ERR_CANCELLED;
+    assert_int_equal(import(r), LK_ERR_CANCELLED);
+    assert_true(r->result.resumable);
+    id = r->result.import_id;
+    expect_nothing(r, 0);
+    r->fail = LK_OK;
+    assert_int_equal(import(r), LK_ERR_EXISTS);
+    assert_int_equal(r->result.import_id, id);
+    r->options.resume_id = id + 1;
+    assert_int_equal(import(r), LK_ERR_NOT_FOUND);
+    r->options.resume_id = id;
+    sha256[0] ^= 1;
+    assert_int_equal(import(r), LK_ERR_PRECONDITION);
+    sha256[0] ^= 1;
+    r->options.source = "elsewhere/devices.csv";
+    assert_int_equal(import(r), LK_OK);
+    assert_int_equal(r->result.import_id, id);
+    assert_int_equal(r->result.rows_bad, 1);
+    assert_int_equal(r->result.rows_imported, 1000);
+    assert_int_equal(enrolled(r), 1000);
+    assert_int_equal(import(r), LK_ERR_NOT_FOUND);
+}
+
+/* ---- undo ------------------------------------------------------------------------------------ */
+
+static enum lk_err
+disable_run(struct lk_txn *tx, void *arg)
+{
+    struct lk_enrollment e;
+    enum lk_err err;
+
+    lk_enrollment_init(&e);
+    if ((err = lk_txn_enrollment_get(tx, RIG_SCOPE, "dev-000007", &e)) == LK_OK) {
+        e.enabled = false;
+        err = lk_txn_enrollment_replace(tx, &e, NULL, NULL);
+    }
+    lk_enrollment_fini(&e);
+    return err;
+}
+
+static void
+count_progress(void *ctx, int64_t rows_removed)
+{
+    ++*(unsigned *)ctx;
+}
+
+static enum lk_err
+undo(struct run *r, const char *scope, bool force, unsigned *steps, struct lk_import_undone *ret)
+{
+    *steps = 0;
+    return lk_import_undo(r->rig.session, scope, r->result.import_id, force, "cli:tester",
+                          count_progress, steps, ret);
+}
+
+/* One that was changed since is kept, all others go, in several steps; then there is no import. */
+static void
+undoes(void **state)
+{
+    struct run *r = *state;
+    struct lk_import_undone undone;
+    unsigned steps;
+
+    put_rows(&r->text, 0, 5000);
+    assert_int_equal(import(r), LK_OK);
+    rig_write(&r->rig, disable_run, NULL);
+    assert_int_equal(undo(r, "0neFFFFFFFF", false, &steps, &undone), LK_ERR_NOT_FOUND);
+    assert_int_equal(undo(r, RIG_SCOPE, false, &steps, &undone), LK_OK);
+    assert_int_equal(undone.rows_gone, 4999);
+    assert_int_equal(undone.rows_kept, 1);
+    assert_false(undone.unfinished);
+    assert_true(steps >= 2);
+    assert_int_equal(enrolled(r), 1);
+    assert_int_equal(rig_audit_count(&r->rig, "enrollment.undo", NULL, 0), 1);
+    assert_int_equal(undo(r, RIG_SCOPE, false, &steps, &undone), LK_ERR_NOT_FOUND);
+    assert_int_equal(enrolled(r), 1);
+}
+
+/* With force the changed one goes too. */
+static void
+undoes_by_force(void **state)
+{
+    struct run *r = *state;
+    struct lk_import_undone undone;
+    unsigned steps;
+
+    put_rows(&r->text, 0, 20);
+    assert_int_equal(import(r), LK_OK);
+    rig_write(&r->rig, disable_run, NULL);
+    assert_int_equal(undo(r, RIG_SCOPE, true, &steps, &undone), LK_OK);
+    assert_int_equal(undone.rows_gone, 20);
+    assert_int_equal(undone.rows_kept, 0);
+    assert_int_equal(enrolled(r), 0);
+    assert_int_equal(import(r), LK_OK);
+}
+
+/* An unfinished one is given up, and its rows can be imported anew. */
+static void
+gives_up(void **state)
+{
+    struct run *r = *state;
+    struct lk_import_undone undone;
+    uint8_t sha256[32];
+    unsigned steps;
+
+    put_rows(&r->text, 0, 600);
+    digest_of(r, sha256);
+    r->options.sha256 = sha256;
+    r->fail = LK_ERR_IO;
+    assert_int_equal(import(r), LK_ERR_IO);
+    assert_int_equal(undo(r, RIG_SCOPE, false, &steps, &undone), LK_OK);
+    assert_true(undone.unfinished);
+    r->fail = LK_OK;
+    assert_int_equal(import(r), LK_OK);
+    assert_int_equal(enrolled(r), 600);
 }
 
 /* ---- imports that died ----------------------------------------------------------------------- */
@@ -695,6 +911,13 @@ main(void)
         RUN_TEST(duplicates_in_file),
         RUN_TEST(duplicates_in_row),
         RUN_TEST(duplicates_in_store),
+        RUN_TEST(diff_with_store),
+        RUN_TEST(other_bytes),
+        RUN_TEST(signer_is_recorded),
+        RUN_TEST(resumes),
+        RUN_TEST(undoes),
+        RUN_TEST(undoes_by_force),
+        RUN_TEST(gives_up),
         RUN_TEST(dead_imports_are_dropped),
         RUN_TEST(hubs_and_policies),
         RUN_TEST(ek_id_is_checked),
