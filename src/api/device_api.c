@@ -140,7 +140,7 @@ state_log(struct lk_device_call *c, const struct lk_reg_answer *answer)
 {
     enum lk_dps_status status = answer->state.status;
 
-    if (c->op != &lk_device_poll || (status != LK_DPS_ASSIGNED && status != LK_DPS_FAILED)) {
+    if (c->op != &lk_device_op_poll || (status != LK_DPS_ASSIGNED && status != LK_DPS_FAILED)) {
         call_log(c, LK_LOG_DEBUG, "registration.state", 200, answer->reason, answer);
     } else if (status == LK_DPS_ASSIGNED) {
         call_log(c, LK_LOG_INFO, "registration.assigned", 200, answer->reason, answer);
@@ -155,8 +155,8 @@ answer_state(struct lk_device_call *c, const struct lk_reg_answer *answer)
 {
     LK_AUTO_BUF struct lk_buf body = LK_BUF_INIT;
     const struct lk_dps_state *state = &answer->state;
-    enum lk_err err = c->op == &lk_device_lookup ? lk_dps_state_format(state, &body)
-                                                 : lk_dps_operation_format(state, true, &body);
+    enum lk_err err = c->op == &lk_device_op_lookup ? lk_dps_state_format(state, &body)
+                                                    : lk_dps_operation_format(state, true, &body);
 
     state_log(c, answer);
     if (state->status == LK_DPS_ASSIGNING) {
@@ -245,7 +245,7 @@ device_api_handle(void *ctx, struct lk_http_request *http)
     req.certs_count = c->certs_count;
     req.region =
         api->regions == NULL ? NULL : lk_regions_of(api->regions, lk_http_request_peer(http));
-    if (c->op == &lk_device_poll) {
+    if (c->op == &lk_device_op_poll) {
         req.operation_id = c->path.segments[4];
     } else {
         req.body = &c->body;

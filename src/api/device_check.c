@@ -8,12 +8,12 @@
 #include "api/device_int.h"
 #include "base/codec.h"
 
-const struct lk_device_operation lk_device_register = {"register", LK_HTTP_PUT, "PUT, OPTIONS",
-                                                       lk_provision_register};
-const struct lk_device_operation lk_device_poll = {"poll", LK_HTTP_GET, "GET, OPTIONS",
-                                                   lk_provision_poll};
-const struct lk_device_operation lk_device_lookup = {"lookup", LK_HTTP_POST, "POST, OPTIONS",
-                                                     lk_provision_lookup};
+const struct lk_device_operation lk_device_op_register = {"register", LK_HTTP_PUT, "PUT, OPTIONS",
+                                                          lk_provision_register};
+const struct lk_device_operation lk_device_op_poll = {"poll", LK_HTTP_GET, "GET, OPTIONS",
+                                                      lk_provision_poll};
+const struct lk_device_operation lk_device_op_lookup = {"lookup", LK_HTTP_POST, "POST, OPTIONS",
+                                                        lk_provision_lookup};
 
 const char *
 lk_device_call_scope(const struct lk_device_call *c)
@@ -45,13 +45,13 @@ operation_of(const struct lk_path *p)
         return NULL;
     }
     if (p->count == 3) {
-        return &lk_device_lookup;
+        return &lk_device_op_lookup;
     }
     if (p->count == 4 && lk_path_is(p, 3, "register")) {
-        return &lk_device_register;
+        return &lk_device_op_register;
     }
     if (p->count == 5 && lk_path_is(p, 3, "operations") && p->segments[4][0] != '\0') {
-        return &lk_device_poll;
+        return &lk_device_op_poll;
     }
     return NULL;
 }
@@ -121,7 +121,7 @@ check_headers(struct lk_device_call *c, struct lk_device_fault *ret)
         return fault(ret, LK_DPS_BAD_REQUEST, "header.authorization",
                      "Authorization: expected at most once");
     }
-    if (c->op != &lk_device_poll && !lk_api_is_json(c->req)) {
+    if (c->op != &lk_device_op_poll && !lk_api_is_json(c->req)) {
         return fault(ret, LK_DPS_MEDIA_TYPE, "header.content_type",
                      "Content-Type: expected application/json");
     }
@@ -137,7 +137,7 @@ check_body(struct lk_device_call *c, struct lk_device_fault *ret)
     char error[LK_JSON_ERROR_CAP] = "";
     enum lk_err err;
 
-    if (c->op == &lk_device_poll) {
+    if (c->op == &lk_device_op_poll) {
         return true;
     }
     err = lk_dps_register_parse(body.p, body.left, error, &c->body);

@@ -14,7 +14,8 @@ struct lk_device_operation {
     lk_device_start_fn *start;
 };
 
-extern const struct lk_device_operation lk_device_register, lk_device_poll, lk_device_lookup;
+extern const struct lk_device_operation lk_device_op_register, lk_device_op_poll,
+    lk_device_op_lookup;
 
 struct lk_device_call {
     struct lk_device_api *api;

@@ -70,7 +70,8 @@ unreachable(struct doctor *d, enum lk_err err)
             advice = "no permission for /dev/tpmrm0: add this user to the group tss, or use root";
         }
     }
-    finding(d, LEVEL_STOP, "TPM", lk_err_text(err), advice);
+    finding(d, LEVEL_STOP, "TPM", err == LK_ERR_IO ? "it cannot be reached" : lk_err_text(err),
+            advice);
 }
 
 /* ---- what it is ------------------------------------------------------------------------------ */
