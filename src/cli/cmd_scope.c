@@ -133,6 +133,22 @@ static const struct lk_cli_form set_form = {
     .take = host_take,
 };
 
+/* For the audit record: what was asked for, as JSON. Neither needs an escape. */
+static void
+change_detail(const struct change *c, char *detail, size_t cap)
+{
+    const char *policy = allocation_word(c->allocation);
+
+    if (c->host == NULL) {
+        (void)snprintf(detail, cap, "{\"allocationPolicy\":\"%s\"}", policy);
+    } else if (!c->has_allocation) {
+        (void)snprintf(detail, cap, "{\"host\":\"%s\"}", c->host);
+    } else {
+        (void)snprintf(detail, cap, "{\"host\":\"%s\",\"allocationPolicy\":\"%s\"}", c->host,
+                       policy);
+    }
+}
+
 static enum lk_err
 change_run(struct lk_txn *tx, void *arg)
 {
@@ -152,8 +168,7 @@ change_run(struct lk_txn *tx, void *arg)
         c->scope.allocation = c->allocation;
     }
     if (c->host != NULL || c->has_allocation) {
-        (void)snprintf(detail, sizeof(detail), "{\"host\":\"%s\",\"allocationPolicy\":\"%s\"}",
-                       c->scope.service_host, allocation_word(c->scope.allocation));
+        change_detail(c, detail, sizeof(detail));
         if ((err = lk_txn_scope_set(tx, &c->scope)) != LK_OK) {
             return err;
         }
