@@ -1,7 +1,7 @@
 /*
  * An import: begin -> (read a batch -> stage it) ... -> finish, or drop when anything was wrong.
  */
-#include "provision/import.h"
+#include "provision/import_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,37 +13,8 @@
 #include "crypto/crypto.h"
 #include "provision/enrollment.h"
 
-#define SHA256_PREFIX "sha256:"
-#define SOURCES_PAGE 200u /* imports looked through at a time */
-
-/* A row on its way. */
-struct slot {
-    struct lk_enrollment e;
-    int64_t line;
-    bool software;
-    bool unreadable;                /* problem is of the manifest */
-    enum lk_import_verdict verdict; /* decided anew whenever the job runs */
-    struct lk_manifest_problem problem;
-};
-
-struct import {
-    struct lk_session *session;
-    const struct lk_import_options *options;
-    struct lk_import_result *result;
-    const struct lk_manifest_source *source;
-    struct lk_digester *digester; /* of what source has given */
-    char source_text[sizeof(((struct lk_import *)NULL)->source)];
-    struct lk_manifest_reader *reader;
-    struct lk_manifest_row row;
-    struct lk_enrollment other; /* what a conflict is with */
-    int64_t page_last;          /* import that was looked at last */
-    size_t page_count;
-    size_t slots_count;
-    struct slot slots[LK_IMPORT_BATCH];
-};
-
 static void
-import_free(struct import *im)
+import_free(struct lk_importing *im)
 {
     lk_manifest_reader_free(im->reader);
     lk_digester_free(im->digester);
@@ -54,60 +25,24 @@ import_free(struct import *im)
     }
     free(im);
 }
-LK_DEFINE_AUTO(struct import, import, import_free);
+LK_DEFINE_AUTO(struct lk_importing, import, import_free);
 
 /* What the reader gets is what is hashed. */
 static enum lk_err
 source_read(void *ctx, void *buf, size_t cap, size_t *ret_len)
 {
-    struct import *im = (struct import *)ctx;
+    struct lk_importing *im = (struct lk_importing *)ctx;
     enum lk_err err = im->source->read(im->source->ctx, buf, cap, ret_len);
 
     return err != LK_OK ? err : lk_digester_put(im->digester, buf, *ret_len);
 }
 
-/* A long name is cut; the digest is what an import is found by. */
-static enum lk_err
-source_text_make(struct import *im)
-{
-    const struct lk_import_options *o = im->options;
-    LK_AUTO_BUF struct lk_buf hex = LK_BUF_INIT;
-    enum lk_err err;
-
-    if (o->sha256 == NULL) {
-        (void)snprintf(im->source_text, sizeof(im->source_text), "%s", o->source);
-        return LK_OK;
-    }
-    if ((err = lk_hex_encode(o->sha256, LK_IMPORT_SHA256_LEN, &hex)) != LK_OK ||
-        lk_buf_text(&hex) == NULL) {
-        return err != LK_OK ? err : LK_ERR_NOMEM;
-    }
-    (void)snprintf(im->source_text, sizeof(im->source_text), SHA256_PREFIX "%s %s",
-                   lk_buf_text(&hex), o->source);
-    return LK_OK;
-}
-
-const char *
-lk_import_source_split(const char *source, char ret_sha256[LK_IMPORT_SHA256_CAP])
-{
-    size_t head = strlen(SHA256_PREFIX), len = LK_IMPORT_SHA256_CAP - 1;
-
-    ret_sha256[0] = '\0';
-    if (strncmp(source, SHA256_PREFIX, head) != 0 ||
-        strspn(source + head, "0123456789abcdef") != len || source[head + len] != ' ') {
-        return source;
-    }
-    memcpy(ret_sha256, source + head, len);
-    ret_sha256[len] = '\0';
-    return source + head + len + 1;
-}
-
 static enum lk_err
 import_new(struct lk_session *s, const struct lk_manifest_source *source,
            const struct lk_import_options *options, struct lk_import_result *result,
-           struct import **ret)
+           struct lk_importing **ret)
 {
-    LK_AUTO(import) struct import *im = (struct import *)calloc(1, sizeof(*im));
+    LK_AUTO(import) struct lk_importing *im = (struct lk_importing *)calloc(1, sizeof(*im));
     const struct lk_manifest_source hashing = {source_read, im};
     enum lk_err err;
 
@@ -123,7 +58,7 @@ import_new(struct lk_session *s, const struct lk_manifest_source *source,
     for (size_t i = 0; i < LK_IMPORT_BATCH; i++) {
         lk_enrollment_init(&im->slots[i].e);
     }
-    if ((err = source_text_make(im)) != LK_OK ||
+    if ((err = lk_importing_source_make(im)) != LK_OK ||
         (err = lk_digester_new(LK_SHA256, &im->digester)) != LK_OK ||
         (err = lk_manifest_reader_new(options->format, &hashing, &im->reader)) != LK_OK) {
         return err;
@@ -133,7 +68,7 @@ import_new(struct lk_session *s, const struct lk_manifest_source *source,
 }
 
 static void
-problem_report(struct import *im, const struct lk_manifest_problem *problem)
+problem_report(struct lk_importing *im, const struct lk_manifest_problem *problem)
 {
     if (im->options->problem != NULL) {
         im->options->problem(im->options->ctx, problem);
@@ -144,7 +79,7 @@ problem_report(struct import *im, const struct lk_manifest_problem *problem)
 
 /* The header, if it is that, spoils everything: it is reported here. */
 static enum lk_err
-row_read(struct import *im, struct slot *slot, bool *ret_end)
+row_read(struct lk_importing *im, struct slot *slot, bool *ret_end)
 {
     enum lk_manifest_verdict verdict = LK_MANIFEST_END;
     enum lk_err err;
@@ -170,7 +105,7 @@ row_read(struct import *im, struct slot *slot, bool *ret_end)
 }
 
 static enum lk_err
-batch_read(struct import *im, bool *ret_end)
+batch_read(struct lk_importing *im, bool *ret_end)
 {
     enum lk_err err;
 
@@ -209,7 +144,7 @@ eks_elsewhere(struct lk_txn *tx, const struct lk_enrollment *e, bool *ret)
 
 /* The row's ID is enrolled, as im->other. */
 static enum lk_err
-same_or_changed(struct lk_txn *tx, struct import *im, struct slot *slot)
+same_or_changed(struct lk_txn *tx, struct lk_importing *im, struct slot *slot)
 {
     struct lk_manifest_problem *p = &slot->problem;
     char fields[80];
@@ -233,7 +168,7 @@ same_or_changed(struct lk_txn *tx, struct import *im, struct slot *slot)
 
 /* Say with which row an enrollment is in conflict, and where that one is. */
 static enum lk_err
-conflict_judge(struct lk_txn *tx, struct import *im, struct slot *slot,
+conflict_judge(struct lk_txn *tx, struct lk_importing *im, struct slot *slot,
                const struct lk_conflict *conflict)
 {
     struct lk_manifest_problem *p = &slot->problem;
@@ -268,7 +203,7 @@ conflict_judge(struct lk_txn *tx, struct import *im, struct slot *slot,
 }
 
 static enum lk_err
-slot_stage(struct lk_txn *tx, struct import *im, struct slot *slot)
+slot_stage(struct lk_txn *tx, struct lk_importing *im, struct slot *slot)
 {
     struct lk_conflict conflict;
     enum lk_err err = lk_enrollment_check(tx, &slot->e, &slot->problem);
@@ -285,7 +220,7 @@ slot_stage(struct lk_txn *tx, struct import *im, struct slot *slot)
 static enum lk_err
 stage_run(struct lk_txn *tx, void *arg)
 {
-    struct import *im = (struct import *)arg;
+    struct lk_importing *im = (struct lk_importing *)arg;
     enum lk_err err;
 
     for (size_t i = 0; i < im->slots_count; i++) {
@@ -324,7 +259,7 @@ row_count(struct lk_import_result *r, const struct slot *slot)
 
 /* Count and report a batch that has been staged. */
 static void
-batch_report(struct import *im)
+batch_report(struct lk_importing *im)
 {
     const struct lk_import_options *o = im->options;
     struct lk_import_result *r = im->result;
@@ -351,7 +286,7 @@ batch_report(struct import *im)
 }
 
 static enum lk_err
-rows_stage(struct import *im)
+rows_stage(struct lk_importing *im)
 {
     bool end = false;
     enum lk_err err;
@@ -367,92 +302,6 @@ rows_stage(struct import *im)
 }
 
 /* ---- begin, finish, drop --------------------------------------------------------------------- */
-
-/* An unfinished import of the same bytes, if there is one. */
-static enum lk_err
-twin_take(void *ctx, const struct lk_import *import)
-{
-    struct import *im = (struct import *)ctx;
-    char sha256[LK_IMPORT_SHA256_CAP], own[LK_IMPORT_SHA256_CAP];
-
-    (void)lk_import_source_split(import->source, sha256);
-    (void)lk_import_source_split(im->source_text, own);
-    im->page_last = import->id;
-    im->page_count++;
-    if (import->state == LK_IMPORT_STAGING && strcmp(sha256, own) == 0) {
-        im->result->import_id = import->id;
-        return LK_ERR_EXISTS;
-    }
-    return LK_OK;
-}
-
-static enum lk_err
-twin_find(struct lk_txn *tx, struct import *im)
-{
-    enum lk_err err = LK_OK;
-
-    if (im->options->sha256 == NULL) {
-        return LK_OK;
-    }
-    im->page_last = 0;
-    do {
-        im->page_count = 0;
-        err =
-            lk_txn_import_page(tx, im->options->scope, im->page_last, SOURCES_PAGE, twin_take, im);
-    } while (err == LK_OK && im->page_count == SOURCES_PAGE);
-    return err;
-}
-
-static enum lk_err
-begin_run(struct lk_txn *tx, void *arg)
-{
-    struct import *im = (struct import *)arg;
-    struct lk_scope scope;
-    enum lk_err err = lk_txn_scope_get(tx, im->options->scope, &scope);
-
-    if (err != LK_OK || (err = twin_find(tx, im)) != LK_OK) {
-        return err;
-    }
-    return lk_txn_import_begin(tx, im->options->scope, im->source_text, &im->result->import_id);
-}
-
-/* The name may be another this time; the bytes may not. */
-static enum lk_err
-resumed_take(void *ctx, const struct lk_import *import)
-{
-    struct import *im = (struct import *)ctx;
-    char sha256[LK_IMPORT_SHA256_CAP], own[LK_IMPORT_SHA256_CAP];
-
-    (void)lk_import_source_split(import->source, sha256);
-    (void)lk_import_source_split(im->source_text, own);
-    if (import->id != im->options->resume_id) {
-        return LK_ERR_NOT_FOUND;
-    }
-    if (own[0] == '\0' || strcmp(sha256, own) != 0) {
-        return LK_ERR_PRECONDITION;
-    }
-    im->page_count++;
-    return lk_strcpy(im->source_text, sizeof(im->source_text), import->source);
-}
-
-/* Rows that are staged are found to be so one by one: those that were bad are bad again. */
-static enum lk_err
-resume_run(struct lk_txn *tx, void *arg)
-{
-    struct import *im = (struct import *)arg;
-    int64_t id = im->options->resume_id, last_line;
-    enum lk_err err;
-
-    im->page_count = 0;
-    err = lk_txn_import_page(tx, im->options->scope, id + 1, 1, resumed_take, im);
-    if (err != LK_OK || im->page_count == 0) {
-        return err != LK_OK ? err : LK_ERR_NOT_FOUND;
-    }
-    if ((err = lk_txn_import_resume(tx, id, im->source_text, &last_line)) == LK_OK) {
-        im->result->import_id = id;
-    }
-    return err;
-}
 
 /* Who vouches for the bytes, and which they were. */
 static enum lk_err
@@ -482,7 +331,7 @@ audit_origin(const struct lk_import_options *o, json_t *detail)
 
 /* The record of the whole import; its rows have their own line and import in the store. */
 static enum lk_err
-audit(struct lk_txn *tx, const struct import *im, int64_t rows)
+audit(struct lk_txn *tx, const struct lk_importing *im, int64_t rows)
 {
     LK_AUTO(json)
     json_t *detail =
@@ -502,7 +351,7 @@ audit(struct lk_txn *tx, const struct import *im, int64_t rows)
 static enum lk_err
 finish_run(struct lk_txn *tx, void *arg)
 {
-    const struct import *im = (const struct import *)arg;
+    const struct lk_importing *im = (const struct lk_importing *)arg;
     int64_t rows = 0;
     enum lk_err err = lk_txn_import_finish(tx, im->result->import_id, &rows);
 
@@ -533,7 +382,7 @@ dead_imports_drop(struct lk_session *s)
 
 /* Nothing takes effect but the bytes that were judged. */
 static enum lk_err
-bytes_check(struct import *im)
+bytes_check(struct lk_importing *im)
 {
     uint8_t sha256[LK_IMPORT_SHA256_LEN];
     enum lk_err err = lk_digester_end(im->digester, sha256);
@@ -546,7 +395,7 @@ bytes_check(struct import *im)
 
 /* Everything was staged or reported: make it live, unless it must not be. */
 static enum lk_err
-import_end(struct import *im)
+import_end(struct lk_importing *im)
 {
     const struct lk_import_options *o = im->options;
     enum lk_err err;
@@ -573,14 +422,14 @@ enum lk_err
 lk_import_run(struct lk_session *s, const struct lk_manifest_source *source,
               const struct lk_import_options *options, struct lk_import_result *ret)
 {
-    LK_AUTO(import) struct import *im = NULL;
+    LK_AUTO(import) struct lk_importing *im = NULL;
     enum lk_err err, drop_err = LK_OK;
 
     *ret = (struct lk_import_result){.import_id = 0};
     if ((err = import_new(s, source, options, ret, &im)) != LK_OK ||
         (err = dead_imports_drop(s)) != LK_OK ||
-        (err = lk_store_write_wait(s, options->resume_id != 0 ? resume_run : begin_run, im)) !=
-            LK_OK) {
+        (err = lk_store_write_wait(
+             s, options->resume_id != 0 ? lk_importing_resume : lk_importing_begin, im)) != LK_OK) {
         return err;
     }
     if ((err = rows_stage(im)) == LK_OK) {
