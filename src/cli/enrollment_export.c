@@ -39,6 +39,7 @@ struct export
     enum lk_manifest_format format;
     struct lk_cli_listing *listing;
     struct lk_manifest_row row;
+    size_t left_out; /* of devices without a TPM: a manifest has no place for their secrets */
 };
 
 static enum lk_err
@@ -49,9 +50,12 @@ row_put(void *ctx, const struct lk_enrollment *e)
     enum lk_err err;
 
     l->rows_count++;
-    if ((err = lk_strcpy(l->last, sizeof(l->last), e->id)) != LK_OK ||
-        e->attestation != LK_ATTESTATION_TPM) {
+    if ((err = lk_strcpy(l->last, sizeof(l->last), e->id)) != LK_OK) {
         return err;
+    }
+    if (e->attestation != LK_ATTESTATION_TPM) {
+        x->left_out++;
+        return LK_OK;
     }
     if ((err = lk_enrollment_to_row(e, &x->row)) != LK_OK) {
         return err;
@@ -104,5 +108,10 @@ lk_cli_enrollment_export(int argc, char **argv)
     lk_manifest_row_init(&x.row);
     code = lk_cli_list(&s, &list);
     lk_manifest_row_fini(&x.row);
+    if (code == 0 && x.left_out > 0) {
+        lk_cli_note("%zu enrollments of devices without a TPM are left out: a manifest holds keys "
+                    "of TPMs",
+                    x.left_out);
+    }
     return code;
 }

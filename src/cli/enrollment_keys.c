@@ -139,6 +139,10 @@ add_ek_run(struct lk_txn *tx, void *arg)
 
     k->why = NULL;
     err = lk_cli_enrollment_get(tx, &k->c);
+    if (err == LK_OK && k->c.e.attestation != LK_ATTESTATION_TPM) {
+        k->why = "the device proves itself otherwise, not by a TPM";
+        return LK_ERR_UNSUPPORTED;
+    }
     for (size_t i = 0; err == LK_OK && i < k->given.eks_count; i++) {
         const struct lk_ek *ek = &k->given.eks[i];
 
