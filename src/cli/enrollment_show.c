@@ -132,6 +132,12 @@ enrollment_json(const struct lk_enrollment *e, json_t **ret)
         (err = twin_json(e, root)) != LK_OK) {
         return err;
     }
+    if (e->webhook_url[0] != '\0' &&
+        (err = put(root, "customAllocationDefinition",
+                   json_pack("{s:s, s:s}", "webhookUrl", e->webhook_url, "apiVersion",
+                             e->webhook_api_version))) != LK_OK) {
+        return err;
+    }
     if (e->import_id != 0 && (err = put(root, "import",
                                         json_pack("{s:I, s:I}", "id", (json_int_t)e->import_id,
                                                   "line", (json_int_t)e->import_line))) != LK_OK) {
@@ -166,6 +172,9 @@ show_print(struct lk_enrollment *e)
                      ek_kind(&e->eks[i], kind, sizeof(kind)));
     }
     (void)printf("allocation        %s\n", allocation_name(e->allocation));
+    if (e->webhook_url[0] != '\0') { /* what follows the '?' is often a secret */
+        (void)printf("webhook           %.*s\n", (int)strcspn(e->webhook_url, "?"), e->webhook_url);
+    }
     for (size_t i = 0; i < e->hubs_count; i++) {
         (void)printf("hub               %s\n", e->hubs[i]);
     }

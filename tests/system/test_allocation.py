@@ -167,6 +167,11 @@ def test_a_webhook_chooses(service, webhook):
     assert context["tpm"]["endorsementKey"] == device.ek_base64
     assert context["tpm"]["storageRootKey"]
     assert "currentIotHubHostName" not in context
+    shown = service.cli("enrollment", "show", "custom-good").stdout
+    assert webhook.url("/good\n") in shown and "secret" not in shown
+    shown = json.loads(service.cli("enrollment", "show", "custom-good", "--json").stdout)
+    assert shown["customAllocationDefinition"] == {"webhookUrl": webhook.url("/good?code=secret"),
+                                                   "apiVersion": "2021-10-01"}
     # The hub has the device, and it is asked again at the next registration.
     device.register()
     assert service.accepts(device.hub_token(), OTHER_HUB)
