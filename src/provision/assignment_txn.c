@@ -186,7 +186,7 @@ lk_assign_run(struct lk_txn *tx, void *arg)
     struct lk_registration *next = &op->next;
     enum lk_err err;
 
-    if ((err = enrollment_still(tx, op)) != LK_OK) {
+    if ((err = enrollment_still(tx, op)) != LK_OK || (err = lk_ek_member_still(op, tx)) != LK_OK) {
         return err;
     }
     if (next->status != LK_REG_FAILED && next->hub[0] != '\0' &&

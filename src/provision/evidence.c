@@ -71,7 +71,8 @@ keys_judge(struct lk_reg_op *op, const char **ret_why)
     }
     pair_fill(op);
     op->has_keys = true;
-    return LK_OK;
+    *ret_why = "crypto";
+    return lk_ek_cert_keep(op);
 }
 
 enum lk_err
@@ -156,7 +157,7 @@ lk_admission_judge(const struct lk_reg_op *op, const uint8_t *ek_id)
         return "scope.unknown";
     }
     if (!op->enrolled) {
-        return "enrollment.unknown";
+        return op->has_keys && op->groups_why != NULL ? op->groups_why : "enrollment.unknown";
     }
     if (ek_id != NULL && !lk_attestation_is_tpm(op->enrollment.attestation)) {
         return "enrollment.other_attestation";

@@ -227,8 +227,8 @@ group_search(struct lk_reg_op *op, struct lk_txn *tx, char ret[LK_REGISTRATION_I
  * Take the group's terms for the device's enrollment, under the device's own ids. The registration
  * id keeps the spelling that it first had: at a hub, letter case counts.
  */
-static enum lk_err
-group_adopt(struct lk_reg_op *op, struct lk_txn *tx, const char *group)
+enum lk_err
+lk_group_adopt(struct lk_reg_op *op, struct lk_txn *tx, const char *group)
 {
     struct lk_enrollment *e = &op->enrollment;
     enum lk_err err = lk_txn_group_get(tx, op->req.scope, group, e);
@@ -272,7 +272,7 @@ lk_member_read(struct lk_reg_op *op, struct lk_txn *tx)
         op->enrollment.attestation == LK_ATTESTATION_SYMMETRIC_KEY) {
         err = lk_shared_keys_open(op->ring, LK_KEYS_OF_ENROLLMENT, &op->enrollment, &op->keys);
     } else if (err == LK_OK && !op->enrolled && group[0] != '\0') {
-        err = group_adopt(op, tx, group);
+        err = lk_group_adopt(op, tx, group);
     }
     return err;
 }

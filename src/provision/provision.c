@@ -36,6 +36,7 @@ lk_provision_free(struct lk_provision *p)
     }
     assert(p->refusals == NULL || lk_provision_pending(p) == 0);
     lk_refusals_free(p->refusals);
+    lk_ek_trust_free(p->trust);
     lk_keyring_free(p->ring);
     free(p);
 }
@@ -98,6 +99,7 @@ lk_op_end(struct lk_reg_op *op)
 {
     op->p->ops_count--;
     lk_keyring_free(op->ring);
+    lk_ek_cert_free(op->ek_cert);
     lk_enrollment_fini(&op->enrollment);
     lk_registration_fini(&op->record);
     lk_registration_fini(&op->next);
@@ -159,7 +161,7 @@ read_run(struct lk_txn *tx, void *arg)
     }
     op->scope_allocation = op->scope_known ? scope.allocation : LK_ALLOC_DEFAULT;
     op->recorded = any && op->record.status != LK_REG_NONE;
-    if ((err = lk_member_read(op, tx)) != LK_OK) {
+    if ((err = lk_member_read(op, tx)) != LK_OK || (err = lk_ek_member_read(op, tx)) != LK_OK) {
         return err;
     }
     return op->with_hubs ? lk_txn_hub_each(tx, hub_collect, op) : LK_OK;

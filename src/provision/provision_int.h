@@ -7,6 +7,7 @@
  *   custom.c        the hub that a webhook chooses
  *   poll.c          poll and look-up
  *   member.c        devices without a TPM
+ *   ek_member.c     devices that a group admits by their EK's certificate
  *   evidence.c      judging what a request carries and what the store says about it
  *   refusal.c       the audit of refusals
  *   srk_cache.c     what a register without keys falls back on
@@ -17,6 +18,7 @@
 #include "base/metrics.h"
 #include "crypto/x509.h"
 #include "provision/allocation.h"
+#include "provision/ek_group.h"
 #include "provision/provision.h"
 #include "provision/shared_key.h"
 
@@ -70,7 +72,9 @@ struct lk_provision {
     struct lk_provision_config config;
     struct lk_keyring *ring;
     struct lk_refusals *refusals;
-    size_t ops_count; /* begun and not ended */
+    size_t ops_count;          /* begun and not ended */
+    struct lk_ek_trust *trust; /* parsed copy of what the store trusts; NULL: none yet */
+    int64_t trust_version;     /* that it is a copy of */
 };
 
 /* Whether a read looks for the group of a device that has no enrollment of its own. */
@@ -95,7 +99,9 @@ struct lk_reg_op {
     bool has_keys;             /* the request carries EK and SRK: ek, srk and pair are theirs */
     struct lk_tpm_key ek, srk; /* judged */
     struct lk_key_pair pair;
-    bool by_cert; /* by a certificate: there is no token, and no sas */
+    struct lk_ek_cert *ek_cert; /* that came with the keys, unless it is none: */
+    const char *ek_cert_why;    /* then why */
+    bool by_cert;               /* by a certificate: there is no token, and no sas */
     struct lk_sas sas;
     uint8_t token_hash[32];
     struct lk_nonce_place place; /* of the nonce key that the token was signed with */
@@ -178,6 +184,10 @@ LK_MUST_CHECK enum lk_err lk_record_verify(const struct lk_reg_op *op);
 
 bool lk_attestation_is_tpm(enum lk_attestation kind);
 
+/* Take group's terms, when it is there, for the enrollment of a device that has none. */
+LK_MUST_CHECK enum lk_err lk_group_adopt(struct lk_reg_op *op, struct lk_txn *tx,
+                                         const char *group);
+
 /* Part of the read: the device's keys, and the group that admits it. */
 LK_MUST_CHECK enum lk_err lk_member_read(struct lk_reg_op *op, struct lk_txn *tx);
 /* What the device's certificate says by itself; it stands for the token then. LK_ERR_REFUSED. */
@@ -192,6 +202,16 @@ LK_MUST_CHECK enum lk_err lk_member_verify(const struct lk_reg_op *op, const cha
 void lk_member_attest(struct lk_reg_op *op, void (*start_over)(struct lk_reg_op *op));
 /* For the record of such a device: LK_OK when the evidence opens it. LK_ERR_REFUSED. */
 LK_MUST_CHECK enum lk_err lk_member_poll_judge(const struct lk_reg_op *op, const char **ret_why);
+
+/* ---- devices that their TPM's maker vouches for --------------------------------------------- */
+
+/* Keep the certificate that came with the keys, or why it is none. LK_ERR_NOMEM, LK_ERR_CRYPTO. */
+LK_MUST_CHECK enum lk_err lk_ek_cert_keep(struct lk_reg_op *op);
+/* Part of the read: the group that admits the device by its EK's certificate. */
+LK_MUST_CHECK enum lk_err lk_ek_member_read(struct lk_reg_op *op, struct lk_txn *tx);
+/* In the transaction that assigns: LK_ERR_PRECONDITION when the group has no room any more, or the
+ * EK is another's by now. */
+LK_MUST_CHECK enum lk_err lk_ek_member_still(const struct lk_reg_op *op, struct lk_txn *tx);
 
 /* ---- assignment ---------------------------------------------------------------------------- */
 

@@ -34,7 +34,60 @@ lk_dps_register_fini(struct lk_dps_register *m)
 {
     lk_buf_fini(&m->ek);
     lk_buf_fini(&m->srk);
+    lk_buf_fini(&m->ek_cert);
+    for (size_t i = 0; i < LK_ARRAY_LEN(m->ek_chain); i++) {
+        lk_buf_fini(&m->ek_chain[i]);
+    }
     lk_buf_fini(&m->payload);
+}
+
+/* Members of ours, which no client of DPS sends. */
+static enum lk_err
+ek_chain_get(const json_t *tpm, char error[LK_JSON_ERROR_CAP], struct lk_dps_register *m)
+{
+    static const char name[] = "tpm.endorsementKeyCertificateChain";
+    const json_t *chain = json_object_get(tpm, "endorsementKeyCertificateChain");
+    size_t count = json_array_size(chain);
+
+    if (chain == NULL || json_is_null(chain)) {
+        return LK_OK;
+    }
+    if (!json_is_array(chain)) {
+        return refuse(LK_ERR_FORMAT, error, name, "is not an array");
+    }
+    if (count > LK_DPS_EK_CHAIN_MAX) {
+        return refuse(LK_ERR_LIMIT, error, name, "is too long");
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(chain, i);
+        enum lk_err err = LK_ERR_FORMAT;
+
+        m->ek_chain[i].max = LK_DPS_EK_CERT_MAX;
+        if (json_is_string(item) && json_string_length(item) > 0) {
+            err = lk_base64_decode(json_string_value(item), json_string_length(item),
+                                   &m->ek_chain[i]);
+        }
+        if (err != LK_OK) {
+            return refuse(err, error, name,
+                          err == LK_ERR_LIMIT ? "is too long" : "is not of base64");
+        }
+    }
+    m->ek_chain_count = count;
+    return LK_OK;
+}
+
+static enum lk_err
+ek_cert_get(const json_t *tpm, char error[LK_JSON_ERROR_CAP], struct lk_dps_register *m)
+{
+    enum lk_err err;
+
+    m->ek_cert.max = LK_DPS_EK_CERT_MAX;
+    err = lk_member_get_base64(tpm, "endorsementKeyCertificate", &m->ek_cert);
+    if (err != LK_OK && err != LK_ERR_NOT_FOUND) {
+        return refuse(err, error, "tpm.endorsementKeyCertificate",
+                      err == LK_ERR_LIMIT ? "is too long" : "is not base64");
+    }
+    return ek_chain_get(tpm, error, m);
 }
 
 static enum lk_err
@@ -58,7 +111,7 @@ tpm_get(const json_t *root, char error[LK_JSON_ERROR_CAP], struct lk_dps_registe
     if (err != LK_OK && err != LK_ERR_NOT_FOUND) {
         return refuse(err, error, "tpm.storageRootKey", "is not base64");
     }
-    return LK_OK;
+    return ek_cert_get(tpm, error, m);
 }
 
 static enum lk_err
@@ -95,8 +148,40 @@ lk_dps_register_parse(const void *body, size_t len, char error[LK_JSON_ERROR_CAP
     ret->has_tpm = m.has_tpm;
     lk_buf_move(&ret->ek, &m.ek);
     lk_buf_move(&ret->srk, &m.srk);
+    lk_buf_move(&ret->ek_cert, &m.ek_cert);
+    for (size_t i = 0; i < LK_ARRAY_LEN(m.ek_chain); i++) {
+        lk_buf_move(&ret->ek_chain[i], &m.ek_chain[i]);
+    }
+    ret->ek_chain_count = m.ek_chain_count;
     lk_buf_move(&ret->payload, &m.payload);
     return LK_OK;
+}
+
+static enum lk_err
+ek_cert_put(json_t *tpm, const struct lk_dps_register *m)
+{
+    json_t *chain;
+    enum lk_err err;
+
+    if (m->ek_cert.len > 0 && (err = lk_member_base64(tpm, "endorsementKeyCertificate",
+                                                      m->ek_cert.data, m->ek_cert.len)) != LK_OK) {
+        return err;
+    }
+    if (m->ek_chain_count == 0) {
+        return LK_OK;
+    }
+    chain = json_array();
+    err = lk_member_put(tpm, "endorsementKeyCertificateChain", chain);
+    for (size_t i = 0; err == LK_OK && i < m->ek_chain_count; i++) {
+        LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+
+        err = lk_base64_encode(m->ek_chain[i].data, m->ek_chain[i].len, &text);
+        if (err == LK_OK &&
+            json_array_append_new(chain, json_stringn((const char *)text.data, text.len)) != 0) {
+            return LK_ERR_NOMEM;
+        }
+    }
+    return err;
 }
 
 static enum lk_err
@@ -113,9 +198,12 @@ tpm_put(json_t *root, const struct lk_dps_register *m)
         return err;
     }
     err = lk_member_base64(tpm, "endorsementKey", m->ek.data, m->ek.len);
-    return err != LK_OK || m->srk.len == 0
-               ? err
-               : lk_member_base64(tpm, "storageRootKey", m->srk.data, m->srk.len);
+    if (err != LK_OK ||
+        (m->srk.len > 0 &&
+         (err = lk_member_base64(tpm, "storageRootKey", m->srk.data, m->srk.len)) != LK_OK)) {
+        return err;
+    }
+    return ek_cert_put(tpm, m);
 }
 
 enum lk_err

@@ -13,14 +13,21 @@
     ((size_t)96 * 1024) /* bytes of a request body: the documented message size */
 #define LK_DPS_PAYLOAD_MAX ((size_t)64 * 1024) /* bytes of the custom payload, as compact JSON */
 
+#define LK_DPS_EK_CERT_MAX ((size_t)8192) /* bytes of a certificate that a device brings */
+#define LK_DPS_EK_CHAIN_MAX 4u            /* certificates besides the EK's own */
+
 /* ---- register request ---------------------------------------------------------------------------
  */
 
 struct lk_dps_register {
     char registration_id[LK_REGISTRATION_ID_MAX + 1]; /* "" when the member is absent */
     bool has_tpm;
-    struct lk_buf ek;      /* TPM2B_PUBLIC, decoded from base64 */
-    struct lk_buf srk;     /* empty when absent */
+    struct lk_buf ek;  /* TPM2B_PUBLIC, decoded from base64 */
+    struct lk_buf srk; /* empty when absent */
+    /* Ours: the EK's certificate, DER, and what leads to its maker's root; empty when absent. */
+    struct lk_buf ek_cert;
+    struct lk_buf ek_chain[LK_DPS_EK_CHAIN_MAX];
+    size_t ek_chain_count;
     struct lk_buf payload; /* compact JSON; empty when absent */
 };
 #define LK_DPS_REGISTER_INIT                                                                       \

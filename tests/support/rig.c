@@ -463,6 +463,7 @@ body_fill(const struct rig_device *d, bool with_keys, struct lk_dps_register *re
     if (with_keys) {
         assert_int_equal(lk_buf_put(&ret->ek, ek->bytes, ek->len), LK_OK);
         assert_int_equal(lk_buf_put(&ret->srk, srk->bytes, srk->len), LK_OK);
+        assert_int_equal(lk_buf_put(&ret->ek_cert, d->ek_cert.data, d->ek_cert.len), LK_OK);
     }
 }
 

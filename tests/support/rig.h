@@ -77,8 +77,9 @@ size_t rig_audit_count(struct rig *r, const char *action, char *detail, size_t c
 struct rig_device {
     struct rig *rig;
     const char *scope, *id;
-    struct softtpm *tpm; /* borrowed */
-    bool without_keys;   /* leave tpm out of authorised requests, as Rust's client does */
+    struct softtpm *tpm;    /* borrowed */
+    bool without_keys;      /* leave tpm out of authorised requests, as Rust's client does */
+    struct lk_part ek_cert; /* goes with the keys; empty: none */
     const char *key_name;
     char token[LK_SAS_MAX + 1];
     char operation_id[LK_OPERATION_ID_MAX + 1];

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +95,68 @@ register_parts(void **state)
     assert_int_equal(parse("{\"tpm\":{" EK ",\"storageRootKey\":null,\"x\":1}}", &no_srk), LK_OK);
     assert_true(no_srk.has_tpm);
     assert_int_equal(no_srk.srk.len, 0);
+}
+
+/* A text of len base64 digits, a multiple of four, in quotes and with a final NUL. */
+static void
+digits_write(char *buf, size_t len)
+{
+    memset(buf, 'A', len + 2);
+    buf[0] = buf[len + 1] = '"';
+    buf[len + 2] = '\0';
+}
+
+/* Certificates of the EK: neither of another kind, nor too long or too many. */
+static void
+register_bad_ek_cert(void **state)
+{
+    static char cert[16384], body[65536];
+    static const char *const chains[] = {"{}", "\"AA==\"", "[1]", "[\"\"]", "[\"A\"]", "[null]"};
+
+    expect_refused("{\"tpm\":{" EK ",\"endorsementKeyCertificate\":1}}", LK_ERR_FORMAT,
+                   "tpm.endorsementKeyCertificate is not base64");
+    expect_refused("{\"tpm\":{" EK ",\"endorsementKeyCertificate\":\"\"}}", LK_ERR_FORMAT,
+                   "tpm.endorsementKeyCertificate is not base64");
+    digits_write(cert, (LK_DPS_EK_CERT_MAX / 3 + 1) * 4);
+    (void)snprintf(body, sizeof(body), "{\"tpm\":{" EK ",\"endorsementKeyCertificate\":%s}}", cert);
+    expect_refused(body, LK_ERR_LIMIT, "tpm.endorsementKeyCertificate is too long");
+    (void)snprintf(body, sizeof(body), "{\"tpm\":{" EK ",\"endorsementKeyCertificateChain\":[%s]}}",
+                   cert);
+    expect_refused(body, LK_ERR_LIMIT, "tpm.endorsementKeyCertificateChain is too long");
+    for (size_t i = 0; i < LK_ARRAY_LEN(chains); i++) {
+        (void)snprintf(body, sizeof(body),
+                       "{\"tpm\":{" EK ",\"endorsementKeyCertificateChain\":%s}}", chains[i]);
+        expect_refused(body, LK_ERR_FORMAT, "tpm.endorsementKeyCertificateChain");
+    }
+    expect_refused("{\"tpm\":{" EK ",\"endorsementKeyCertificateChain\":"
+                   "[\"AA==\",\"AA==\",\"AA==\",\"AA==\",\"AA==\"]}}",
+                   LK_ERR_LIMIT, "tpm.endorsementKeyCertificateChain is too long");
+}
+
+/* The longest that is taken, and what is written is read as it was. */
+static void
+register_ek_cert(void **state)
+{
+    AUTO_REGISTER m = LK_DPS_REGISTER_INIT;
+    AUTO_REGISTER again = LK_DPS_REGISTER_INIT;
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+    static uint8_t cert[LK_DPS_EK_CERT_MAX];
+
+    m.has_tpm = true;
+    assert_int_equal(lk_buf_put(&m.ek, "ek", 2), LK_OK);
+    memset(cert, 0xc5, sizeof(cert));
+    assert_int_equal(lk_buf_put(&m.ek_cert, cert, sizeof(cert)), LK_OK);
+    for (m.ek_chain_count = 0; m.ek_chain_count < LK_DPS_EK_CHAIN_MAX; m.ek_chain_count++) {
+        assert_int_equal(lk_buf_put(&m.ek_chain[m.ek_chain_count], "chain", m.ek_chain_count + 1),
+                         LK_OK);
+    }
+    assert_int_equal(lk_dps_register_format(&m, &text), LK_OK);
+    assert_int_equal(lk_dps_register_parse(text.data, text.len, NULL, &again), LK_OK);
+    assert_int_equal(again.ek_cert.len, sizeof(cert));
+    assert_memory_equal(again.ek_cert.data, cert, sizeof(cert));
+    assert_int_equal(again.ek_chain_count, LK_DPS_EK_CHAIN_MAX);
+    assert_int_equal(again.ek_chain[3].len, 4);
+    assert_memory_equal(again.ek_chain[3].data, "chai", 4);
 }
 
 /* The payload may be of any kind; Java's is a text that contains JSON. */
@@ -408,6 +471,8 @@ main(void)
         cmocka_unit_test(register_whole),
         cmocka_unit_test(register_tolerance),
         cmocka_unit_test(register_parts),
+        cmocka_unit_test(register_bad_ek_cert),
+        cmocka_unit_test(register_ek_cert),
         cmocka_unit_test(register_payload_kinds),
         cmocka_unit_test(register_id),
         cmocka_unit_test(register_not_json),

@@ -1,0 +1,476 @@
+/* Tests of src/provision/ek_member.c: devices that a group admits by their EK's certificate. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <openssl/pem.h>
+
+#include "base/codec.h"
+#include "provision/ek_group.h"
+#include "support/ek_maker.h"
+#include "support/rig.h"
+
+#define DAY_S 86400
+
+/* A maker with a root, and two chips with their certificates. */
+struct chip {
+    EVP_PKEY *key;
+    struct softtpm *tpm;
+    struct maker_der cert;
+    char id[LK_DEFAULT_REGISTRATION_ID_CAP];
+};
+
+struct world {
+    struct rig rig;
+    EVP_PKEY *root_key;
+    struct maker_der root;
+    char root_id[2 * 32 + 1];
+    struct chip one, two;
+};
+
+static struct maker_recipe
+recipe(const struct world *w, EVP_PKEY *key, long serial)
+{
+    return (struct maker_recipe){.key = key,
+                                 .issuer_key = w->root_key,
+                                 .issuer = "root",
+                                 .ext_use = "2.23.133.8.1",
+                                 .manufacturer = "id:49465800",
+                                 .model = "SLB9670",
+                                 .version = "id:00020008",
+                                 .serial = serial};
+}
+
+static void
+chip_make(const struct world *w, struct chip *c, long serial)
+{
+    struct softtpm_key *ek = softtpm_key_generate(SOFTTPM_P256),
+                       *srk = softtpm_key_generate(SOFTTPM_P256);
+    char *pem = softtpm_key_to_pem(ek);
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    const struct softtpm_public *pub;
+    struct maker_recipe r;
+
+    c->key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    assert_non_null(c->key);
+    BIO_free(bio);
+    free(pem);
+    c->tpm = softtpm_new(ek, srk);
+    softtpm_key_free(ek);
+    softtpm_key_free(srk);
+    pub = softtpm_public(c->tpm, LK_ROLE_EK);
+    assert_int_equal(lk_default_registration_id(pub->bytes, pub->len, c->id), LK_OK);
+    r = recipe(w, c->key, serial);
+    c->cert = maker_certify(&r);
+}
+
+static void
+chip_drop(struct chip *c)
+{
+    EVP_PKEY_free(c->key);
+    softtpm_free(c->tpm);
+}
+
+static enum lk_err
+trust_run(struct lk_txn *tx, void *arg)
+{
+    return lk_txn_trust_put(tx, arg);
+}
+
+static void
+trust(struct world *w, enum lk_trust_kind kind, const struct maker_der *der)
+{
+    struct lk_trust t = {.kind = kind};
+
+    assert_int_equal(lk_digest(LK_SHA256, &LK_PART(der->bytes, der->len), 1, t.id), LK_OK);
+    assert_int_equal(lk_buf_put(&t.der, der->bytes, der->len), LK_OK);
+    rig_write(&w->rig, trust_run, &t);
+    lk_trust_fini(&t);
+}
+
+static enum lk_err
+group_run(struct lk_txn *tx, void *arg)
+{
+    struct lk_enrollment *g = arg;
+    enum lk_err err = lk_txn_group_create(tx, g);
+
+    return err == LK_ERR_EXISTS ? lk_txn_group_replace(tx, g, NULL) : err;
+}
+
+/* A group of w's root; more are further members of its rules. */
+static void
+group(struct world *w, const char *id, const char *more, bool enabled)
+{
+    struct lk_enrollment g;
+
+    lk_enrollment_init(&g);
+    (void)strcpy(g.scope, RIG_SCOPE);
+    (void)strcpy(g.id, id);
+    g.attestation = LK_ATTESTATION_EK_CERT;
+    g.enabled = enabled;
+    assert_int_equal(lk_buf_printf(&g.rules, "{\"roots\":[\"%s\"]%s}", w->root_id, more), LK_OK);
+    rig_write(&w->rig, group_run, &g);
+    lk_enrollment_fini(&g);
+}
+
+static int
+setup(void **state)
+{
+    static struct world w;
+    LK_AUTO_BUF struct lk_buf hex = LK_BUF_INIT;
+    uint8_t digest[32];
+    struct maker_recipe root = {.subject = "root",
+                                .issuer = "root",
+                                .constraints = "critical,CA:TRUE",
+                                .usage = "keyCertSign,cRLSign"};
+
+    memset(&w, 0, sizeof(w));
+    rig_start(&w.rig, NULL);
+    rig_advance_s(&w.rig, (MAKER_NOW_MS - w.rig.now_ms) / 1000);
+    root.key = w.root_key = EVP_EC_gen("P-256");
+    w.root = maker_certify(&root);
+    assert_int_equal(lk_digest(LK_SHA256, &LK_PART(w.root.bytes, w.root.len), 1, digest), LK_OK);
+    assert_int_equal(lk_hex_encode(digest, sizeof(digest), &hex), LK_OK);
+    (void)strcpy(w.root_id, lk_buf_text(&hex));
+    chip_make(&w, &w.one, 101);
+    chip_make(&w, &w.two, 102);
+    *state = &w;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct world *w = *state;
+
+    rig_stop(&w->rig);
+    chip_drop(&w->one);
+    chip_drop(&w->two);
+    EVP_PKEY_free(w->root_key);
+    return 0;
+}
+
+static struct rig_device
+device(struct world *w, const struct chip *c)
+{
+    return (struct rig_device){.rig = &w->rig,
+                               .scope = RIG_SCOPE,
+                               .id = c->id,
+                               .tpm = c->tpm,
+                               .ek_cert = LK_PART(c->cert.bytes, c->cert.len)};
+}
+
+/* The first leg is refused for this reason. */
+static void
+expect_refused(struct rig_device *d, const char *why)
+{
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+
+    rig_register(d, NULL, &a);
+    assert_string_equal(a.reason, why);
+    assert_int_equal(a.verdict, LK_REG_REFUSED);
+}
+
+/* As expect_refused(), for the second leg of a device that was challenged. */
+static void
+expect_second_refused(struct rig_device *d, const char *why)
+{
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+
+    rig_register(d, d->token, &a);
+    assert_string_equal(a.reason, why);
+    assert_int_equal(a.verdict, LK_REG_REFUSED);
+}
+
+/* ---- who is not admitted --------------------------------------------------------------------- */
+
+/* No certificate; no group; a group and no root imported; rules that cannot be read. */
+static void
+no_group(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one);
+
+    expect_refused(&d, "enrollment.unknown");
+    group(w, "chips", "", true);
+    expect_refused(&d, "ek_cert.chain");
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"typo\":1", true);
+    expect_refused(&d, "group.rules");
+    d.ek_cert.len = 0;
+    expect_refused(&d, "enrollment.unknown");
+}
+
+/* What is no certificate is named, and that of another chip, and one that is out of date. */
+static void
+bad_certificates(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one);
+    struct maker_recipe r = recipe(w, w->one.key, 103);
+    struct maker_der old;
+
+    r.not_after_s = -1;
+    old = maker_certify(&r);
+    group(w, "chips", "", true);
+    trust(w, LK_TRUST_ROOT, &w->root);
+    d.ek_cert.len--;
+    expect_refused(&d, "ek_cert.malformed");
+    d.ek_cert = LK_PART(w->two.cert.bytes, w->two.cert.len);
+    expect_refused(&d, "ek_cert.key_mismatch");
+    d.ek_cert = LK_PART(old.bytes, old.len);
+    expect_refused(&d, "ek_cert.expired");
+}
+
+/* Rules are obeyed; the id is the one derived from the EK unless the group says so. */
+static void
+rules_count(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one);
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"vendors\":[\"INTC\"]", true);
+    expect_refused(&d, "group.vendor");
+    group(w, "chips", ",\"vendors\":[\"IFX\"]", true);
+    d.id = "chosen";
+    expect_refused(&d, "group.registration_id");
+    group(w, "chips", ",\"anyRegistrationId\":true", true);
+    rig_attest(&d);
+}
+
+/* A disabled enrollment wins, by its id and by its EK. */
+static void
+enrollment_wins(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one);
+    bool off = false;
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"anyRegistrationId\":true", true);
+    rig_enroll(&w->rig, RIG_SCOPE, w->one.id, w->one.tpm, NULL);
+    rig_enrollment_change(&w->rig, w->one.id, rig_enrollment_set_enabled, &off);
+    expect_refused(&d, "enrollment.disabled");
+    d.id = "elsewhere";
+    expect_refused(&d, "group.ek_enrolled");
+}
+
+/* A disabled group that fits is told, and an enabled one comes before it. */
+static void
+disabled_group(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one);
+    struct lk_registration r = {.generation = 0};
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "a", "", false);
+    expect_refused(&d, "group.disabled");
+    group(w, "b", "", true);
+    group(w, "c", "", true);
+    rig_attest(&d);
+    assert_int_equal(rig_registration(&w->rig, w->one.id, &r), LK_OK);
+    assert_string_equal(r.group, "b");
+    lk_registration_fini(&r);
+}
+
+/* ---- between the legs ------------------------------------------------------------------------ */
+
+/* The second leg brings the certificate again, and with it the keys. */
+static void
+second_leg(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one);
+    struct softtpm_opened nonce;
+    struct lk_part cert = d.ek_cert;
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", "", true);
+    rig_challenge(&d, &nonce);
+    d.ek_cert.len = 0;
+    expect_second_refused(&d, "enrollment.unknown");
+    d.without_keys = true;
+    expect_second_refused(&d, "enrollment.unknown");
+    d.without_keys = false;
+    d.ek_cert = cert;
+    rig_attest(&d);
+}
+
+/* What is revoked or disabled meanwhile is refused; another TPM's token was never good. */
+static void
+changes_meanwhile(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one), e = device(w, &w->two);
+    struct maker_der crl = maker_crl(w->root_key, "root", 101, DAY_S);
+    struct softtpm_opened nonce;
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", "", true);
+    rig_challenge(&d, &nonce);
+    rig_challenge(&e, &nonce);
+    trust(w, LK_TRUST_CRL, &crl);
+    expect_second_refused(&d, "ek_cert.revoked");
+    group(w, "chips", "", false);
+    expect_second_refused(&e, "group.disabled");
+    group(w, "chips", "", true);
+    d.ek_cert = e.ek_cert;
+    expect_second_refused(&d, "ek_cert.key_mismatch");
+    rig_attest(&e);
+}
+
+/* ---- quota and duplicates -------------------------------------------------------------------- */
+
+/* The quota counts devices, not registrations. */
+static void
+quota(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one), e = device(w, &w->two);
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"quota\":1", true);
+    rig_attest(&d);
+    expect_refused(&e, "group.quota");
+    rig_attest(&d);
+    group(w, "chips", ",\"quota\":2", true);
+    rig_attest(&e);
+}
+
+/* Two that come at once for the last place: one gets it. */
+static void
+last_place(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one), e = device(w, &w->two);
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+    RIG_AUTO_ANSWER struct rig_answer b = {.answered = false};
+    struct softtpm_opened nonce;
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"quota\":1", true);
+    rig_challenge(&d, &nonce);
+    rig_challenge(&e, &nonce);
+    rig_hold(&w->rig);
+    rig_register_begin(&d, d.token, &a);
+    rig_register_begin(&e, e.token, &b);
+    rig_release(&w->rig);
+    rig_wait(&w->rig, &a);
+    rig_wait(&w->rig, &b);
+    assert_int_equal(a.verdict, LK_REG_ACCEPTED);
+    assert_int_equal(b.verdict, LK_REG_REFUSED);
+    assert_string_equal(b.reason, "group.quota");
+}
+
+/* One EK, one registration: not under another id, nor under two at once. */
+static void
+duplicate(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one), e = device(w, &w->one);
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+    RIG_AUTO_ANSWER struct rig_answer b = {.answered = false};
+    struct softtpm_opened nonce;
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"anyRegistrationId\":true", true);
+    e.id = "another";
+    rig_challenge(&d, &nonce);
+    rig_challenge(&e, &nonce);
+    rig_hold(&w->rig);
+    rig_register_begin(&d, d.token, &a);
+    rig_register_begin(&e, e.token, &b);
+    rig_release(&w->rig);
+    rig_wait(&w->rig, &a);
+    rig_wait(&w->rig, &b);
+    assert_int_equal(a.verdict, LK_REG_ACCEPTED);
+    assert_string_equal(b.reason, "group.ek_registered");
+    expect_refused(&e, "group.ek_registered");
+}
+
+/* ---- who is admitted ------------------------------------------------------------------------- */
+
+/* A device with an enrollment may send anything for a certificate. */
+static void
+enrolled_is_not_asked(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one);
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+    struct lk_registration r = {.generation = 0};
+    struct softtpm_opened key;
+
+    rig_enroll(&w->rig, RIG_SCOPE, w->one.id, w->one.tpm, NULL);
+    d.ek_cert = LK_PART("nonsense", 8);
+    rig_provision(&d, &a, &key);
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", "", true);
+    d.ek_cert = LK_PART(w->one.cert.bytes, w->one.cert.len);
+    rig_attest(&d);
+    assert_int_equal(rig_registration(&w->rig, w->one.id, &r), LK_OK);
+    assert_string_equal(r.group, "");
+    assert_int_equal(r.attestation, LK_ATTESTATION_TPM);
+    lk_registration_fini(&r);
+}
+
+/* Both legs, the poll, the same request again, look-up, all over again; until it is disabled. */
+static void
+whole_way(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one);
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+    struct lk_registration r = {.generation = 0};
+    struct softtpm_opened key;
+    char detail[1024];
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"quota\":5", true);
+    rig_provision(&d, &a, &key);
+    rig_register(&d, d.token, &a);
+    assert_int_equal(a.verdict, LK_REG_ACCEPTED);
+    assert_string_equal(a.state.operation_id, d.operation_id);
+    rig_lookup(&d, d.token, &a);
+    assert_int_equal(a.state.status, LK_DPS_ASSIGNED);
+    assert_string_equal(a.state.device_id, w->one.id);
+    assert_int_equal(rig_registration(&w->rig, w->one.id, &r), LK_OK);
+    assert_string_equal(r.group, "chips");
+    assert_int_equal(r.attestation, LK_ATTESTATION_EK_CERT);
+    lk_registration_fini(&r);
+    assert_int_equal(rig_audit_count(&w->rig, "registration.assigned", detail, sizeof(detail)), 1);
+    assert_non_null(strstr(detail, "\"group\":\"chips\""));
+    rig_provision(&d, &a, &key);
+    group(w, "chips", "", false);
+    rig_poll(&d, d.token, d.operation_id, &a);
+    assert_int_equal(a.state.status, LK_DPS_DISABLED);
+    assert_int_equal(a.state.auth_key.len, 0);
+}
+
+int
+main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(no_group),
+        CASE(bad_certificates),
+        CASE(rules_count),
+        CASE(enrollment_wins),
+        CASE(disabled_group),
+        CASE(second_leg),
+        CASE(changes_meanwhile),
+        CASE(quota),
+        CASE(last_place),
+        CASE(duplicate),
+        CASE(enrolled_is_not_asked),
+        CASE(whole_way),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
