@@ -70,6 +70,13 @@ struct lk_register_opts {
     void (*progress)(void *ctx, const struct lk_register_progress *progress);
 
     void *ctx; /* handed to both callbacks */
+
+    /*
+     * Not 0: send the maker's certificate of the endorsement key that is in the TPM's NV memory, by
+     * which a group of the service can admit a device that is not enrolled. Without one that
+     * matches the key the registration fails with LK_ERR_NOT_FOUND.
+     */
+    int send_ek_cert;
 };
 
 enum lk_register_status {

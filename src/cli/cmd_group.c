@@ -4,6 +4,7 @@
 
 #include "base/codec.h"
 #include "cli/attestation.h"
+#include "cli/group_rules.h"
 #include "provision/enrollment.h"
 
 /* One group that a command works on, in one transaction. */
@@ -11,6 +12,8 @@ struct group_call {
     struct lk_cli_service s;
     struct lk_cli_common common;
     struct lk_cli_attestation attestation;
+    struct lk_cli_group_rules rules;
+    char root[2 * LK_EK_FINGERPRINT_LEN + 1]; /* that is not imported; "": none */
     const char *hubs[LK_HUBS_PER_ENROLLMENT];
     size_t hubs_count;
     bool disabled;
@@ -108,14 +111,19 @@ add_take(void *ctx, int option, const char *value)
         c->disabled = true;
         return LK_OK;
     default:
-        return lk_cli_attestation_take(&c->attestation, option, value);
+        return lk_cli_group_rules_is(option)
+                   ? lk_cli_group_rules_take(&c->rules, option, value)
+                   : lk_cli_attestation_take(&c->attestation, option, value);
     }
 }
 
 static const struct lk_cli_form add_form = {
     .usage = "latchkey group add NAME\n"
              "         --symmetric-key [--primary-key-file FILE] [--secondary-key-file FILE] |\n"
-             "         --signing-certificate FILE [--signing-certificate FILE]\n"
+             "         --signing-certificate FILE [--signing-certificate FILE] |\n"
+             "         --ek-certificate --root FINGERPRINT... [--vendor ID]... [--model NAME]...\n"
+             "           [--issuer NAME]... [--firmware-min ID] [--firmware-max ID] [--quota N]\n"
+             "           [--not-before TIME] [--not-after TIME] [--any-registration-id]\n"
              "         [--hub NAME] [--disabled] [--scope ID] [--config FILE]",
     .help =
         "Let devices register that have no enrollment of their own. An enrollment of a device's\n"
@@ -130,12 +138,28 @@ static const struct lk_cli_form add_form = {
         "                           as common name, signed by this authority or one below it; "
         "again\n"
         "                           for the authority's next certificate\n"
+        "  --ek-certificate         a device has a TPM, and sends its maker's certificate of the\n"
+        "                           endorsement key, which leads to\n"
+        "  --root FINGERPRINT       a root of `latchkey trust list`: all 64 digits; again for "
+        "more\n"
+        "  --vendor ID              only these TPM makers, like INTC or id:494E5443; again for "
+        "more,\n"
+        "  --model NAME             models, and\n"
+        "  --issuer NAME            issuers of certificates, as RFC 2253 writes names\n"
+        "  --firmware-min ID        the lowest TPM version that is admitted, like id:00020008\n"
+        "  --firmware-max ID        the highest\n"
+        "  --quota N                at most so many devices\n"
+        "  --not-before TIME        they register from then on (2026-01-31T00:00:00Z)\n"
+        "  --not-after TIME         and no more from then on, also again\n"
+        "  --any-registration-id    a device may choose its ID; default: the one derived from its\n"
+        "                           endorsement key\n"
         "  --hub NAME               assign them to this linked hub; again for a choice of "
         "several;\n"
         "                           default: any\n"
         "  --disabled               refuse them until the group is "
         "enabled\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
     .options = (const struct option[]){LK_CLI_SYMMETRIC_OPTIONS,
+                                       LK_CLI_GROUP_RULES_OPTIONS,
                                        {"signing-certificate", required_argument, NULL,
                                         LK_CLI_OPT_CERTIFICATE},
                                        {"hub", required_argument, NULL, OPT_HUB},
@@ -165,7 +189,9 @@ add_fill(struct group_call *c)
         (err = lk_strcpy(c->g.id, sizeof(c->g.id), c->id)) != LK_OK) {
         return lk_cli_fail(err, "cannot add the group");
     }
-    return lk_cli_attestation_fill(&c->attestation, &c->s, LK_KEYS_OF_GROUP, &c->g);
+    return c->rules.asked
+               ? lk_cli_group_rules_fill(&c->rules, &c->g)
+               : lk_cli_attestation_fill(&c->attestation, &c->s, LK_KEYS_OF_GROUP, &c->g);
 }
 
 /* The audit record names the certificates: what was trusted is the point of it. */
@@ -177,12 +203,15 @@ add_run(struct lk_txn *tx, void *arg)
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
     enum lk_err err;
 
+    c->root[0] = '\0';
     if ((err = lk_enrollment_check(tx, &c->g, &c->problem)) != LK_OK ||
+        (c->rules.asked && (err = lk_cli_group_roots_check(tx, &c->g, c->root)) != LK_OK) ||
         (err = lk_txn_group_create(tx, &c->g)) != LK_OK) {
         return err;
     }
     if (detail == NULL || lk_cli_attestation_json(&c->g, detail) != LK_OK ||
-        lk_json_write(detail, &text) != LK_OK || lk_buf_text(&text) == NULL) {
+        lk_cli_group_rules_json(&c->g, detail) != LK_OK || lk_json_write(detail, &text) != LK_OK ||
+        lk_buf_text(&text) == NULL) {
         return LK_ERR_NOMEM;
     }
     return group_audit(tx, c, "group.create", lk_buf_text(&text));
@@ -199,9 +228,13 @@ group_add(int argc, char **argv)
     if (!group_begin(&c, &add_form, LK_CLI_WRITE, argc, argv, &code)) {
         return code;
     }
-    if (lk_cli_attestation_ways(&c.attestation) != 1) {
+    if (lk_cli_attestation_ways(&c.attestation) + (c.rules.asked ? 1u : 0u) != 1) {
+        return lk_cli_usage(add_form.usage, "one of --symmetric-key, --signing-certificate and "
+                                            "--ek-certificate is needed");
+    }
+    if (c.rules.asked ? c.rules.rules.roots_count == 0 : c.rules.is_odd) {
         return lk_cli_usage(add_form.usage,
-                            "one of --symmetric-key and --signing-certificate is needed");
+                            "--ek-certificate needs a --root, and rules go with it only");
     }
     if (lk_cli_attestation_is_odd(&c.attestation)) {
         return lk_cli_usage(add_form.usage, "key files go with --symmetric-key");
@@ -210,6 +243,10 @@ group_add(int argc, char **argv)
         return code;
     }
     if ((err = lk_store_write_wait(c.s.session, add_run, &c)) != LK_OK) {
+        if (c.root[0] != '\0') {
+            lk_cli_note("no root %s is imported: latchkey trust add --root", c.root);
+            return lk_err_exit_code(err);
+        }
         return group_fail(err, &c, "cannot add the group");
     }
     lk_cli_note("the group %s is in %s%s", c.g.id, c.scope, c.g.enabled ? "" : ", disabled");
@@ -243,7 +280,8 @@ group_json(const struct lk_enrollment *g)
                           "enrollmentGroupId", g->id, "provisioningStatus", status_name(g), "etag",
                           g->etag, "created", lk_cli_time(g->created_ms, created), "updated",
                           lk_cli_time(g->updated_ms, updated), "iotHubs", hubs);
-    bool ok = o != NULL && lk_cli_attestation_json(g, o) == LK_OK;
+    bool ok = o != NULL && lk_cli_attestation_json(g, o) == LK_OK &&
+              lk_cli_group_rules_json(g, o) == LK_OK;
 
     for (size_t i = 0; ok && i < g->hubs_count; i++) {
         ok = json_array_append_new(hubs, json_string(g->hubs[i])) == 0;
@@ -263,6 +301,7 @@ group_print(const struct lk_enrollment *g)
     (void)printf("ID scope          %s\ngroup             %s\nstatus            %s\n", g->scope,
                  g->id, status_name(g));
     lk_cli_attestation_print(g);
+    lk_cli_group_rules_print(g);
     for (size_t i = 0; i < g->hubs_count; i++) {
         (void)printf("hub               %s\n", g->hubs[i]);
     }
@@ -575,7 +614,7 @@ int
 lk_cmd_group(int argc, char **argv)
 {
     static const struct lk_command commands[] = {
-        {"add", group_add, "admit devices by a key or by who signs their certificates"},
+        {"add", group_add, "admit devices by a key, or by who signs their certificates"},
         {"show", group_show, "show one group"},
         {"list", group_list, "list the groups"},
         {"enable", group_enable, "let the devices of a group register again"},

@@ -14,7 +14,7 @@ struct args {
     struct lk_cli_tpm tpm;
     const char *registration_id, *url, *ca_file, *payload_file;
     uint64_t deadline_s;
-    bool quiet;
+    bool ek_cert, quiet;
 };
 
 static void
@@ -29,6 +29,7 @@ enum {
     OPT_CA_FILE,
     OPT_PAYLOAD_FILE,
     OPT_DEADLINE,
+    OPT_EK_CERT,
     OPT_QUIET
 };
 
@@ -52,6 +53,9 @@ args_take(void *ctx, int option, const char *value)
         return LK_OK;
     case OPT_DEADLINE:
         return lk_cli_number(value, 1, 86400, &a->deadline_s);
+    case OPT_EK_CERT:
+        a->ek_cert = true;
+        return LK_OK;
     case OPT_QUIET:
         a->quiet = true;
         return LK_OK;
@@ -64,7 +68,8 @@ static const struct lk_cli_form form = {
     .usage =
         "latchkey device register --url URL --scope ID_SCOPE [--registration-id ID] [--ca-file "
         "FILE]\n"
-        "                         [--payload-file FILE] [--deadline SECONDS] [--json] [--quiet]",
+        "                         [--payload-file FILE] [--deadline SECONDS] [--ek-cert] [--json]\n"
+        "                         [--quiet]",
     .help =
         "Register this device with a provisioning service and keep the hub's key in the TPM.\n\n"
         "  --url URL                https://host[:port] of the service\n"
@@ -73,6 +78,8 @@ static const struct lk_cli_form form = {
         "  --ca-file FILE           trust these CAs (PEM) instead of the system's\n"
         "  --payload-file FILE      JSON for the service's allocation (- is stdin)\n"
         "  --deadline SECONDS       for everything; default 300\n"
+        "  --ek-cert                send the TPM maker's certificate of the endorsement key, by\n"
+        "                           which a group can admit this device\n"
         "  --json                   the result as one JSON document\n"
         "  --quiet                  no progress on stderr\n\n" LK_CLI_TPM_HELP,
     .options =
@@ -82,6 +89,7 @@ static const struct lk_cli_form form = {
                                 {"ca-file", required_argument, NULL, OPT_CA_FILE},
                                 {"payload-file", required_argument, NULL, OPT_PAYLOAD_FILE},
                                 {"deadline", required_argument, NULL, OPT_DEADLINE},
+                                {"ek-cert", no_argument, NULL, OPT_EK_CERT},
                                 {"quiet", no_argument, NULL, OPT_QUIET},
                                 LK_CLI_SCOPE_OPTION,
                                 LK_CLI_JSON_OPTION,
@@ -174,6 +182,7 @@ register_run(const struct args *a, const char *payload)
         .deadline_ms = (uint32_t)(a->deadline_s * 1000),
         .cancel_flag = &interrupted,
         .progress = a->quiet ? NULL : on_progress,
+        .send_ek_cert = a->ek_cert,
     };
     const struct sigaction action = {.sa_handler = on_interrupt};
     int code;
@@ -185,7 +194,12 @@ register_run(const struct args *a, const char *payload)
         return code;
     }
     errno = 0;
-    if ((err = lk_device_register(tpm, &opts, &result)) != LK_OK) {
+    err = lk_device_register(tpm, &opts, &result);
+    if (err == LK_ERR_NOT_FOUND && a->ek_cert) {
+        lk_cli_note("the TPM has no certificate of the endorsement key in use; latchkey doctor "
+                    "tells more");
+    }
+    if (err != LK_OK) {
         return register_failed(tpm, err, &result);
     }
     return register_done(a, &result);

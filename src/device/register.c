@@ -140,6 +140,26 @@ answer_refuse(struct flow *f, const struct lk_http_answer *answer)
 
 /* ---- the steps ------------------------------------------------------------------------------- */
 
+/* The certificate of the EK in use, from where its kind of key has it. */
+static enum lk_err
+ek_cert_put(struct lk_tpm *tpm, struct lk_buf *ret)
+{
+    static const uint32_t indices[] = {LK_TPM_NV_EK_CERT_RSA, LK_TPM_NV_EK_CERT_ECC};
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(indices); i++) {
+        struct lk_tpm_cert cert;
+        enum lk_err err = lk_tpm_ek_cert(tpm, indices[i], &cert);
+
+        if (err == LK_OK && cert.match == LK_TPM_CERT_MATCHES) {
+            return lk_buf_put(ret, cert.der, cert.der_len);
+        }
+        if (err != LK_OK && err != LK_ERR_NOT_FOUND && err != LK_ERR_FORMAT) {
+            return err;
+        }
+    }
+    return LK_ERR_NOT_FOUND;
+}
+
 static enum lk_err
 keys_step(struct flow *f, const char *payload)
 {
@@ -156,7 +176,8 @@ keys_step(struct flow *f, const char *payload)
                          f->registration_id)) == LK_OK &&
         (err = lk_buf_put(&message.ek, ek.tpm2b, ek.tpm2b_len)) == LK_OK &&
         (err = lk_buf_put(&message.srk, srk.tpm2b, srk.tpm2b_len)) == LK_OK &&
-        (payload == NULL || (err = lk_buf_puts(&message.payload, payload)) == LK_OK)) {
+        (payload == NULL || (err = lk_buf_puts(&message.payload, payload)) == LK_OK) &&
+        (f->opts->send_ek_cert == 0 || (err = ek_cert_put(f->tpm, &message.ek_cert)) == LK_OK)) {
         err = lk_dps_register_format(&message, &f->body);
     }
     lk_dps_register_fini(&message);
