@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 
-from lib.service import BUILD, program
+from lib.service import BUILD, ROOT, program
 
 UNIT = os.path.join(BUILD, "packaging", "latchkeyd.service")
 EXPOSURE_MAX = 20  # tenths; what is left are the network and the capability for port 443
@@ -28,3 +28,24 @@ def test_unit_has_no_mistakes(tmp_path):
     run = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)],
                          capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_example_builds_against_what_is_installed(tmp_path):
+    """Headers, library and pkg-config file are enough, wherever the prefix is."""
+    subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir",
+                    str(tmp_path)], check=True, capture_output=True, timeout=120)
+    found = [os.path.join(folder, name) for folder, _, names in os.walk(tmp_path)
+             for name in names if name == "latchkey.pc"]
+    assert len(found) == 1
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "latchkey"], check=True,
+                           capture_output=True, text=True, timeout=60,
+                           env=dict(os.environ, PKG_CONFIG_LIBDIR=os.path.dirname(found[0]),
+                                    PKG_CONFIG_SYSROOT_DIR=str(tmp_path),
+                                    PKG_CONFIG_ALLOW_SYSTEM_LIBS="1")).stdout.split()
+    assert any(flag.startswith(f"-L{tmp_path}") for flag in flags), flags
+    source = tmp_path / "register.c" # outside the tree: its headers are not in reach
+    source.write_bytes(open(os.path.join(ROOT, "examples/register.c"), "rb").read())
+    run = subprocess.run(["cc", "-std=c17", "-Wall", "-Wextra", "-Werror", str(source), "-o",
+                          str(tmp_path / "register"), *flags], capture_output=True, text=True,
+                         timeout=60)
+    assert run.returncode == 0, run.stderr
