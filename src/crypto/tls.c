@@ -140,7 +140,12 @@ ctx_load(SSL_CTX *ctx, const struct lk_tls_config *config, char error[LK_TLS_ERR
     }
     if (SSL_CTX_use_PrivateKey_file(ctx, config->key_file, SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_check_private_key(ctx) != 1) {
-        explain(error, config->key_file, queue_reason());
+        char what[160];
+
+        (void)snprintf(what, sizeof(what),
+                       "expected the certificate's private key, PEM, not encrypted: %s",
+                       queue_reason());
+        explain(error, config->key_file, what);
         return LK_ERR_CONFIG;
     }
     return LK_OK;

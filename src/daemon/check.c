@@ -1,7 +1,10 @@
 /* latchkeyd --check-config: everything that a start or a reload would stumble over, told at once.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/codec.h"
@@ -47,6 +50,37 @@ webhook_ca_check(const struct lk_config *config, enum lk_err *first)
         (void)snprintf(text, sizeof(text), "webhook-ca: cannot read %s", path);
         problem(first, LK_ERR_IO, text);
     }
+}
+
+/* What the service runs with, but would better not: told, and no mistake. */
+static void
+mode_check(const char *path, mode_t forbidden, const char *expected)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && (st.st_mode & forbidden) != 0) {
+        (void)fprintf(stderr, "latchkeyd: note: %s: expected mode %s, got %04o\n", path, expected,
+                      (unsigned)(st.st_mode & 07777));
+    }
+}
+
+/* The check opens the database for reading only, which a read-only one passes. */
+static void
+store_file_check(const struct lk_config *config, enum lk_err *first)
+{
+    const char *colon = strchr(config->store, ':');
+    const char *path = colon != NULL ? colon + 1 : config->store;
+    char text[LK_CONFIG_TEXT_CAP + 64];
+
+    if (access(path, F_OK) != 0) {
+        return; /* opening it tells */
+    }
+    if (access(path, W_OK) != 0) {
+        (void)snprintf(text, sizeof(text), "store: %s: cannot be written: %s", path,
+                       strerror(errno));
+        problem(first, LK_ERR_STORE, text);
+    }
+    mode_check(path, 0077, "0600");
 }
 
 static enum lk_err
@@ -130,7 +164,9 @@ lk_daemon_check(const char *config_path)
         return lk_err_exit_code(first);
     }
     certificate_check(&config, &first);
+    mode_check(config.tls_key, 0007, "0640 or less");
     webhook_ca_check(&config, &first);
+    store_file_check(&config, &first);
     store_check(&config, &first);
     if (first == LK_OK) {
         (void)printf("%s: good\n", config_path);

@@ -125,7 +125,7 @@ wal_grown(void *ctx, sqlite3 *db, const char *name, int pages)
 }
 
 static enum lk_err
-conn_configure(struct store_conn *c)
+conn_configure(struct store_conn *c, const char *path)
 {
     static const struct {
         int option, value;
@@ -155,7 +155,7 @@ conn_configure(struct store_conn *c)
         rc = sqlite3_exec(c->db, "PRAGMA query_only = ON;", NULL, NULL, NULL);
     }
     (void)sqlite3_wal_hook(c->db, wal_grown, c); /* returns the hook before, which is none */
-    return rc == SQLITE_OK ? LK_OK : sq_fail(c, rc, "configure");
+    return rc == SQLITE_OK ? LK_OK : sq_fail(c, rc, path);
 }
 
 static void
@@ -185,7 +185,12 @@ conn_open(struct store_db *db, bool writable, struct store_conn **ret)
     if (rc != SQLITE_OK) {
         return sq_fail(c, rc, db->path);
     }
-    if ((err = conn_configure(c)) != LK_OK) {
+    /* SQLite opens what it may not write without a word, and only the first change would tell. */
+    if (writable && sqlite3_db_readonly(c->db, "main") != 0) {
+        store_error_set("%s: expected a database that can be written: it is read-only", db->path);
+        return LK_ERR_STORE;
+    }
+    if ((err = conn_configure(c, db->path)) != LK_OK) {
         return err;
     }
     *ret = conn_take(&c);

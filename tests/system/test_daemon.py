@@ -166,6 +166,32 @@ def test_check_config_warns_before_a_certificate_expires(tmp_path):
     assert check(service).stderr == ""
 
 
+def test_check_config_tells_who_may_touch_what(tmp_path):
+    """Files that are open to others are told; a key that is none is named with what was expected."""
+    service = Service(tmp_path)
+    key, store = (os.path.join(service.data, name) for name in ("tls/server.key", "latchkey.db"))
+    os.chmod(key, 0o644)
+    os.chmod(store, 0o660)
+    run = check(service)
+    assert run.returncode == 0
+    assert f"note: {key}: expected mode 0640 or less, got 0644" in run.stderr
+    assert f"note: {store}: expected mode 0600, got 0660" in run.stderr
+    service.configure(tls_key=service.ca_file)
+    run = check(service)
+    assert run.returncode == 78
+    assert f"{service.ca_file}: expected the certificate's private key, PEM" in run.stderr
+
+
+def test_check_config_names_a_damaged_store(tmp_path):
+    service = Service(tmp_path)
+    store = os.path.join(service.data, "latchkey.db")
+    with open(store, "wb") as file:
+        file.write(bytes(range(256)) * 64)
+    run = check(service)
+    assert run.returncode == 74
+    assert f"store: {store}: file is not a database" in run.stderr
+
+
 # ---- starting
 
 
@@ -180,6 +206,19 @@ def test_start_fails_with_a_reason(tmp_path, build):
     assert (line["event"], line["level"]) == ("service.failed", "error")
     assert line["reason"].startswith("listen: ")
     service.sanitizers_silent()
+
+
+def test_start_on_a_read_only_store(tmp_path):
+    """A service that could answer no device does not start as if all were well."""
+    service = Service(tmp_path)
+    script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && "$@"'
+    unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+    for words, said in ((["--check-config"], "cannot be written"), ([], "read-only")):
+        run = subprocess.run([*unshare, "sh", "-c", script, "sh", service.data,
+                              program("latchkeyd"), "--config", service.config_path, *words],
+                             capture_output=True, text=True, timeout=60)
+        assert run.returncode == 74, run.stderr
+        assert "latchkey.db" in run.stderr and said in run.stderr
 
 
 def test_start_without_a_store(tmp_path):

@@ -486,6 +486,40 @@ audit_cut_tail(void **state)
     assert_int_equal(cursor.seq, 0);
 }
 
+/* A database that this user may not write is refused at once, by name; reading it is served. */
+static void
+read_only_file(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    bool is_root = geteuid() == 0; /* whom no mode keeps out: be somebody else for a moment */
+    char path[160], error[LK_STORE_ERROR_CAP] = "";
+    struct lk_store_config config = f->config;
+    struct lk_store *st = NULL;
+
+    lk_session_close(f->s);
+    lk_store_close(f->st);
+    f->s = NULL;
+    f->st = NULL;
+    path_of(f, "", path);
+    assert_int_equal(chmod(path, 0400), 0);
+    if (is_root) {
+        assert_int_equal(chown(f->dir, 65534, 65534), 0);
+        assert_int_equal(chown(path, 65534, 65534), 0);
+        assert_int_equal(seteuid(65534), 0);
+    }
+    config.create = false;
+    assert_int_equal(lk_store_open(&config, error, &st), LK_ERR_STORE);
+    assert_null(st);
+    assert_non_null(strstr(error, path));
+    assert_non_null(strstr(error, "read-only"));
+    config.read_only = true;
+    assert_int_equal(lk_store_open(&config, error, &st), LK_OK);
+    lk_store_close(st);
+    if (is_root) {
+        assert_int_equal(seteuid(0), 0);
+    }
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int
@@ -498,7 +532,7 @@ main(void)
         CASE(indexes_are_used),      CASE(not_a_database),
         CASE(schema_race),           CASE(damaged_row),
         CASE(orphaned_ek),           CASE(audit_tampering),
-        CASE(audit_cut_tail),
+        CASE(audit_cut_tail),        CASE(read_only_file),
     };
 
     return lk_crypto_init() != LK_OK ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
