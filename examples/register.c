@@ -49,6 +49,9 @@ main(int argc, char **argv)
     opts.ca_file = argv[3]; /* NULL would trust the system's CAs */
     if ((err = lk_tpm_open(NULL, &tpm)) == LK_OK) {
         err = run(tpm, &opts);
+    } else if (err == LK_ERR_IO) {
+        fprintf(stderr, "the TPM cannot be reached: latchkey doctor tells more\n");
+        return 1;
     }
     if (err != LK_OK) {
         fprintf(stderr, "%s\n", lk_err_text(err));

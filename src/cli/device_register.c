@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <latchkey/latchkey.h>
 
@@ -135,6 +136,14 @@ register_failed(const struct lk_tpm *tpm, enum lk_err err, const struct lk_regis
     if (r->status == LK_REGISTER_DISABLED) {
         lk_cli_note("the enrollment is disabled");
     }
+    if (err == LK_ERR_ARG) {
+        lk_cli_note("expected https://HOST[:PORT] in --url, an ID scope, a registration ID of "
+                    "letters, digits and -._: and JSON as payload");
+    }
+    if (err == LK_ERR_TLS) {
+        lk_cli_note("expected a certificate for the host in --url, by a CA that --ca-file names "
+                    "(or the system's), in date by this machine's clock");
+    }
     return lk_cli_tpm_fail(tpm, err, "not registered");
 }
 
@@ -219,6 +228,9 @@ lk_cli_device_register(int argc, char **argv)
     }
     if (a.url == NULL || a.common.scope == NULL) {
         return lk_cli_usage(form.usage, "--url and --scope are needed");
+    }
+    if (a.ca_file != NULL && access(a.ca_file, R_OK) != 0) {
+        return lk_cli_fail(LK_ERR_IO, "cannot read %s", lk_cli_shown(a.ca_file, shown));
     }
     if (a.payload_file != NULL &&
         (err = lk_cli_file_read(a.payload_file, 65536, &payload)) != LK_OK) {

@@ -97,8 +97,13 @@ lk_cli_tpm_open(const struct lk_cli_tpm *t, struct lk_tpm **ret)
     if (err == LK_OK) {
         return 0;
     }
-    (void)lk_cli_fail(err, "cannot open the TPM%s%s", t->opts.tcti != NULL ? " at " : "",
-                      t->opts.tcti != NULL ? t->opts.tcti : "");
+    if (err == LK_ERR_IO) { /* errno is of the last of several places where one was looked for */
+        lk_cli_note("the TPM%s%s cannot be reached", t->opts.tcti != NULL ? " at " : "",
+                    t->opts.tcti != NULL ? t->opts.tcti : "");
+    } else {
+        (void)lk_cli_fail(err, "cannot open the TPM%s%s", t->opts.tcti != NULL ? " at " : "",
+                          t->opts.tcti != NULL ? t->opts.tcti : "");
+    }
     lk_cli_note("`latchkey doctor` tells more");
     return lk_err_exit_code(err);
 }

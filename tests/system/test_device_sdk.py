@@ -212,13 +212,24 @@ def test_wrong_certificate(device, middle, tmp_path):
     for attempt in (words, argv(device, server.url.replace("localhost", "127.0.0.1"))):
         run = subprocess.run(attempt, capture_output=True, text=True, timeout=60)
         assert run.returncode == PROTOCOL and "certificate" in run.stderr
+        assert "--ca-file" in run.stderr and "clock" in run.stderr
     assert server.requests == []
 
 
 @pytest.mark.parametrize("url", ["http://localhost:1", "ftp://x", "https://", "https://a/path",
                                  "https://user@host", "", "https://a b"])
 def test_url_that_is_none(device, url):
-    assert register(device, url).returncode == 64
+    run = register(device, url)
+    assert run.returncode == 64 and "https://HOST[:PORT]" in run.stderr
+
+
+def test_ca_file_that_is_none(device, tmp_path):
+    """The file is named, before anything is asked of the TPM."""
+    words = argv(device, "https://localhost:1")
+    words[words.index("--ca-file") + 1] = str(tmp_path / "none.pem")
+    run = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 74
+    assert f"cannot read {tmp_path}/none.pem: No such file" in run.stderr
 
 
 def test_nobody_there(device):

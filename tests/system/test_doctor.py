@@ -120,6 +120,16 @@ def test_no_tpm():
     assert answer["findings"][-1]["level"] == "stop"
 
 
+def test_no_tpm_for_other_commands():
+    """They say the same, not how the last of several attempts failed."""
+    tcti = f"swtpm:host=127.0.0.1,port={free_port_pair()}"
+    run = subprocess.run([program("latchkey"), "device", "show", "--tcti", tcti],
+                         capture_output=True, text=True, timeout=60)
+    assert run.returncode == 74
+    assert f"the TPM at {tcti} cannot be reached" in run.stderr
+    assert "refused" not in run.stderr
+
+
 @pytest.mark.parametrize("padding", [0, 700])
 def test_certificate_of_the_ek(tpm, tmp_path, padding):
     """It certifies the key in use, also when the index is larger than the certificate."""
