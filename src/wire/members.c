@@ -54,6 +54,18 @@ lk_member_json(json_t *object, const char *name, const struct lk_buf *text)
 }
 
 enum lk_err
+lk_member_time_some(json_t *object, const char *name, int64_t unix_ms)
+{
+    char text[LK_TIMESTAMP_CAP];
+
+    if (unix_ms == 0) {
+        return LK_OK;
+    }
+    lk_timestamp_format(unix_ms, text);
+    return lk_member_text(object, name, text);
+}
+
+enum lk_err
 lk_member_get_base64(const json_t *object, const char *name, struct lk_buf *ret)
 {
     const char *text;
