@@ -48,6 +48,28 @@ struct lk_surface lk_device_api_surface(struct lk_device_api *api);
 /* Once a second: tells the log how many lines a flood of refusals was spared. */
 void lk_device_api_tick(struct lk_device_api *api);
 
+/* ---- operators' API (service-api.md) ----------------------------------------------------------
+ */
+
+struct lk_service_api;
+
+struct lk_service_api_config {
+    struct lk_session *session; /* borrowed, as the next two */
+    const struct lk_clock *clock;
+    const struct lk_rand *rnd;
+    struct lk_keyring *keyring; /* referenced */
+    uint32_t bulk_max;          /* items of one bulk request */
+};
+LK_MUST_CHECK enum lk_err lk_service_api_new(const struct lk_service_api_config *config,
+                                             struct lk_service_api **ret);
+/* Use another keyring from now on. Calls under way keep the one that they began with. */
+void lk_service_api_set_keyring(struct lk_service_api *api, struct lk_keyring *ring);
+size_t lk_service_api_pending(const struct lk_service_api *api);
+void lk_service_api_free(struct lk_service_api *api); /* none pending */
+LK_DEFINE_AUTO(struct lk_service_api, lk_service_api, lk_service_api_free);
+struct lk_surface lk_service_api_surface(struct lk_service_api *api);
+void lk_service_api_tick(struct lk_service_api *api); /* once a second */
+
 /* ---- the local listener's APIs --------------------------------------------------------------- */
 
 /* POST /auth/device {"hub","token"}: whether a hub should let a device in. */

@@ -37,6 +37,12 @@ static const struct row {
     [LK_M_REG_FAILED] = {"latchkey_registrations_total", "{result=\"failed\"}", NULL, NULL},
     [LK_M_REG_POLLS] = {"latchkey_registration_polls_total", "", "counter",
                         "Operation status polls answered."},
+    [LK_M_SERVICE_DONE] = {"latchkey_service_calls_total", "{result=\"done\"}", "counter",
+                           "Calls of the operators' API by how they ended: done, refused for want "
+                           "of access, rejected for what they ask, failed."},
+    [LK_M_SERVICE_REFUSED] = {"latchkey_service_calls_total", "{result=\"refused\"}", NULL, NULL},
+    [LK_M_SERVICE_REJECTED] = {"latchkey_service_calls_total", "{result=\"rejected\"}", NULL, NULL},
+    [LK_M_SERVICE_FAILED] = {"latchkey_service_calls_total", "{result=\"failed\"}", NULL, NULL},
     [LK_M_STORE_COMMITS] = {"latchkey_store_commits_total", "", "counter",
                             "Transactions committed, each for a group of jobs."},
     [LK_M_STORE_JOBS] = {"latchkey_store_jobs_total", "", "counter", "Jobs in those transactions."},

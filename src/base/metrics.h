@@ -24,6 +24,10 @@ enum lk_metric {
     LK_M_REG_REFUSED,
     LK_M_REG_FAILED,
     LK_M_REG_POLLS,
+    LK_M_SERVICE_DONE, /* calls of the operators' API */
+    LK_M_SERVICE_REFUSED,
+    LK_M_SERVICE_REJECTED,
+    LK_M_SERVICE_FAILED,
     LK_M_STORE_COMMITS, /* group commits */
     LK_M_STORE_JOBS,    /* jobs in them */
     LK_M_STORE_QUEUE,   /* gauge: jobs waiting */

@@ -36,6 +36,7 @@ struct lk_config {
     uint32_t workers;                   /* event loops; 0 (default): one a core */
     uint32_t challenge_epoch_s;         /* default 600 */
     uint32_t audit_refusals_per_s;      /* default 20 */
+    uint32_t bulk_max;                  /* default 10 */
     uint32_t drain_ms;                  /* default 10000 */
     uint32_t import_signature_required; /* 0 (default) or 1 */
     enum lk_log_target log_target;      /* "json" (default) or "journald" */

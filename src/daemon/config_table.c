@@ -53,6 +53,9 @@ const struct lk_config_row lk_config_rows[] = {
     NUMBER("import-signature-required", import_signature_required, 0, 1, "", "0",
            "1: `latchkey enrollment import` takes only manifests that are signed by a factory "
            "certificate."),
+    NUMBER("bulk-max", bulk_max, 1, 1000, "", "10",
+           "Most enrollments in one bulk request of the operators' API; http-body-max bounds it "
+           "too."),
     NUMBER("drain-ms", drain_ms, 0, 600000, "ms", "10000",
            "Time that requests under way are given when the service is told to stop."),
     {"log-target", LK_ROW_LOG_TARGET, false, MEMBER(log_target), .fallback = "json",

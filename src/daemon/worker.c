@@ -25,7 +25,8 @@ struct lk_worker {
     struct lk_regions *regions;
     struct lk_provision *provision;
     struct lk_device_api *device_api;
-    struct lk_surface surfaces[1];
+    struct lk_service_api *service_api;
+    struct lk_surface surfaces[2];
     struct lk_router router;
     struct lk_http_server *server;
     struct lk_timer *tick, *quiet;
@@ -53,6 +54,7 @@ tick(void *ctx)
 
     atomic_store(&w->turned_ms, lk_clock_mono_ms(&lk_clock_system));
     lk_device_api_tick(w->device_api);
+    lk_service_api_tick(w->service_api);
     lk_timer_arm(w->tick, TICK_MS);
 }
 
@@ -62,7 +64,7 @@ quiet_wait(void *ctx)
 {
     struct lk_worker *w = ctx;
 
-    if (lk_provision_pending(w->provision) > 0) {
+    if (lk_provision_pending(w->provision) > 0 || lk_service_api_pending(w->service_api) > 0) {
         lk_timer_arm(w->quiet, QUIET_MS);
         return;
     }
@@ -107,6 +109,7 @@ renew(void *ctx)
     lk_http_server_set_tls(r->worker->server, r->tls);
     lk_provision_set_keyring(r->worker->provision, r->ring);
     lk_hub_core_set_keyring(r->worker->hub, r->ring);
+    lk_service_api_set_keyring(r->worker->service_api, r->ring);
     lk_tls_free(r->tls);
     lk_keyring_free(r->ring);
     free(r);
@@ -216,6 +219,20 @@ provision_open(struct lk_worker *w, const struct lk_worker_config *config,
 }
 
 static enum lk_err
+service_open(struct lk_worker *w, const struct lk_worker_config *config)
+{
+    struct lk_service_api_config opts = {
+        .session = w->session,
+        .clock = &lk_clock_system,
+        .rnd = &lk_rand_system,
+        .keyring = config->ring,
+        .bulk_max = config->config->bulk_max,
+    };
+
+    return lk_service_api_new(&opts, &w->service_api);
+}
+
+static enum lk_err
 server_open(struct lk_worker *w, const struct lk_worker_config *config,
             char error[LK_WORKER_ERROR_CAP])
 {
@@ -230,7 +247,8 @@ server_open(struct lk_worker *w, const struct lk_worker_config *config,
     char why[LK_HTTP_ERROR_CAP] = "";
     enum lk_err err;
 
-    w->surfaces[0] = lk_device_api_surface(w->device_api);
+    w->surfaces[0] = lk_service_api_surface(w->service_api);
+    w->surfaces[1] = lk_device_api_surface(w->device_api); /* takes what is left */
     w->router = (struct lk_router){w->surfaces, LK_ARRAY_LEN(w->surfaces)};
     if ((err = lk_http_server_new(w->loop, &opts, why, &w->server)) != LK_OK) {
         (void)snprintf(error, LK_WORKER_ERROR_CAP, "listen: %s",
@@ -254,7 +272,8 @@ worker_open(struct lk_worker *w, const struct lk_worker_config *config,
         (err = provision_open(w, config, error)) != LK_OK ||
         (err = regions_open(w, config->config)) != LK_OK ||
         (err = lk_device_api_new(w->provision, &lk_clock_system, w->regions, &w->device_api)) !=
-            LK_OK) {
+            LK_OK ||
+        (err = service_open(w, config)) != LK_OK) {
         if (error[0] == '\0') {
             (void)snprintf(error, LK_WORKER_ERROR_CAP, "worker: %s", lk_err_text(err));
         }
@@ -303,6 +322,7 @@ lk_worker_free(struct lk_worker *w)
         (void)pthread_join(w->thread, NULL); /* cannot fail: joined here only, by another thread */
     }
     lk_http_server_drop(&w->server);
+    lk_service_api_free(w->service_api);
     lk_device_api_free(w->device_api);
     lk_provision_drop(&w->provision);
     lk_webhooks_drop(&w->webhooks);
