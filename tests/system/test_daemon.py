@@ -499,7 +499,7 @@ def test_a_dead_import_is_dropped(tmp_path, build):
                         "".join(f"dev-{i},{key}\n" for i, key in enumerate(keys)))
     service.cli("enrollment", "import", manifest)
     database = sqlite3.connect(os.path.join(service.data, "latchkey.db"), isolation_level=None)
-    database.execute("UPDATE import SET state = 0, touched_ms = touched_ms - 3600000")
+    database.execute("UPDATE import SET state = 0, touched_ms = touched_ms - 2 * 86400000")
 
     def left():
         return database.execute("SELECT count(*) FROM enrollment").fetchone()[0]

@@ -1,5 +1,6 @@
 """A software TPM of the test's own."""
 import os
+import random
 import socket
 import struct
 
@@ -54,12 +55,13 @@ class Swtpm:
 
 
 def free_port_pair():
-    """Two neighbouring TCP ports on loopback that are free now."""
+    """Two neighbouring TCP ports on loopback that are free now, and below those that the kernel
+    gives to outgoing connections, so that they still are when a server takes them."""
     for _ in range(200):
+        port = random.randrange(15000, 32000, 2)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
             except OSError:
                 continue
