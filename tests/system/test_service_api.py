@@ -6,7 +6,7 @@ import pytest
 
 from lib import sas
 from lib.device import Device
-from lib.operator import Operator
+from lib.serviceapi import Operator
 from lib.softtpm import SoftTpm
 
 TPMS = {}
