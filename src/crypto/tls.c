@@ -13,6 +13,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#define READS_MAX 4u /* of the socket, by one call */
+
 LK_DEFINE_AUTO(SSL_CTX, ssl_ctx, SSL_CTX_free);
 
 struct lk_tls {
@@ -22,6 +24,7 @@ struct lk_tls {
 };
 
 static _Thread_local const char *failure = "none";
+static _Thread_local unsigned reads_left; /* to the call under way */
 
 /* ---- the context ------------------------------------------------------------------------------
  */
@@ -232,6 +235,37 @@ lk_tls_not_after_unix_s(const struct lk_tls *tls)
 /* ---- a connection -----------------------------------------------------------------------------
  */
 
+/*
+ * OpenSSL reads on until there is something for the application. Key updates are nothing of the
+ * kind, so a peer that sends one after the other would keep the thread in one call for good. What
+ * the socket still holds is announced again.
+ */
+static long
+reads_ration(BIO *bio, int op, const char *data, size_t len, int i, long l, int ret,
+             size_t *processed)
+{
+    if (op != BIO_CB_READ) {
+        return ret;
+    }
+    if (reads_left == 0) {
+        BIO_clear_retry_flags(bio);
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    reads_left--;
+    return ret;
+}
+
+/* Before each call on a session. SSL_get_error() reads the thread's queue of errors: what others
+ * left there would mislead. */
+static void
+call_begin(void)
+{
+    ERR_clear_error();
+    errno = 0;
+    reads_left = READS_MAX;
+}
+
 enum lk_err
 lk_tls_session(struct lk_tls *tls, int fd, struct ssl_st **ret)
 {
@@ -242,6 +276,7 @@ lk_tls_session(struct lk_tls *tls, int fd, struct ssl_st **ret)
         ERR_clear_error();
         return LK_ERR_NOMEM;
     }
+    BIO_set_callback_ex(SSL_get_rbio(ssl), reads_ration);
     SSL_set_accept_state(ssl);
     *ret = ssl;
     return LK_OK;
@@ -286,8 +321,7 @@ lk_tls_handshake(struct ssl_st *ssl)
 {
     int n;
 
-    ERR_clear_error(); /* SSL_get_error() reads the queue: what others left there would mislead */
-    errno = 0;
+    call_begin();
     n = SSL_do_handshake(ssl);
     return n == 1 ? LK_TLS_DONE : io_of(ssl, n);
 }
@@ -297,8 +331,7 @@ lk_tls_read(struct ssl_st *ssl, void *buf, size_t cap, size_t *ret_len)
 {
     int n;
 
-    ERR_clear_error();
-    errno = 0;
+    call_begin();
     n = SSL_read(ssl, buf, cap > INT_MAX ? INT_MAX : (int)cap);
     if (n <= 0) {
         return io_of(ssl, n);
@@ -318,8 +351,7 @@ lk_tls_write(struct ssl_st *ssl, const void *data, size_t len, size_t *ret_len)
 {
     int n;
 
-    ERR_clear_error();
-    errno = 0;
+    call_begin();
     n = SSL_write(ssl, data, len > INT_MAX ? INT_MAX : (int)len);
     if (n <= 0) {
         return io_of(ssl, n);

@@ -36,7 +36,9 @@ LK_DEFINE_AUTO(struct lk_tls, lk_tls, lk_tls_free);
 /* Unix seconds after which the leaf is out of date. */
 int64_t lk_tls_not_after_unix_s(const struct lk_tls *tls);
 
-/* ---- one connection: TLS over a non-blocking socket ------------------------------------------ */
+/* ---- one connection: TLS over a non-blocking socket --------------------------------------------
+ * A call reads a bounded number of bytes from the socket, so that no peer keeps a thread in it.
+ */
 
 /* What a call below came to. */
 enum lk_tls_io {

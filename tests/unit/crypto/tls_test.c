@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -418,6 +419,33 @@ session_ignores_old_errors(void **state)
     pair_close(&p);
 }
 
+/* A call ends although the peer has sent more that is nothing for the application. */
+static void
+session_rations_key_updates(void **state)
+{
+    BIO *records = BIO_new(BIO_s_mem());
+    uint8_t buf[16];
+    int left;
+    char *data;
+    long len;
+    size_t n = 0;
+    struct pair p;
+
+    pair_open(&p);
+    assert_int_equal(shake(&p), LK_TLS_DONE);
+    SSL_set0_wbio(p.client, records); /* its socket is the reading side's still */
+    for (unsigned i = 0; i < 6000; i++) {
+        assert_int_equal(SSL_key_update(p.client, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(p.client), 1);
+    }
+    len = BIO_get_mem_data(records, &data);
+    assert_int_equal(send(p.fds[1], data, (size_t)len, MSG_NOSIGNAL), len);
+    assert_int_equal(lk_tls_read(p.server, buf, sizeof(buf), &n), LK_TLS_WANT_READ);
+    assert_int_equal(ioctl(p.fds[0], FIONREAD, &left), 0);
+    assert_in_range(left, len / 2, len - 1);
+    pair_close(&p);
+}
+
 int
 main(void)
 {
@@ -433,6 +461,7 @@ main(void)
         cmocka_unit_test(session_versions),
         cmocka_unit_test(session_bad_peers),
         cmocka_unit_test(session_ignores_old_errors),
+        cmocka_unit_test(session_rations_key_updates),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
