@@ -210,12 +210,13 @@ static void
 output_write(struct lk_conn *c, const uint8_t *data, size_t len)
 {
     struct lk_reader r = lk_reader_of(data, len);
+    enum lk_tls_io io = LK_TLS_DONE;
 
     while (r.left > 0) {
         const uint8_t *sent;
         size_t n = 0;
-        enum lk_tls_io io = lk_stream_write(c, r.p, r.left, &n);
 
+        io = lk_stream_write(c, r.p, r.left, &n);
         if (io == LK_TLS_WANT_READ || io == LK_TLS_WANT_WRITE) {
             break;
         }
@@ -232,7 +233,8 @@ output_write(struct lk_conn *c, const uint8_t *data, size_t len)
         lk_conn_close(c);
         return;
     }
-    wait_for(c, EV_WRITE);
+    /* A key update that the peer has begun to send comes first. */
+    wait_for(c, io == LK_TLS_WANT_READ ? EV_READ : EV_WRITE);
 }
 
 static void
@@ -392,8 +394,12 @@ input_read_once(struct lk_conn *c)
     case LK_TLS_DONE:
         break;
     case LK_TLS_WANT_READ:
+        c->unread = false;
+        wait_for(c, EV_READ);
+        return false;
     case LK_TLS_WANT_WRITE: /* no renegotiation: only a key update whose answer finds no room */
         c->unread = false;
+        wait_for(c, EV_WRITE);
         return false;
     case LK_TLS_CLOSED:
         input_end(c);
@@ -402,9 +408,10 @@ input_read_once(struct lk_conn *c)
         lk_conn_close(c);
         return false;
     }
+    wait_for(c, EV_READ);
     if (is_reading(c)) {
         requests_take(c, buf, n);
-    } else if (lk_buf_put(&c->ahead, buf, n) != LK_OK) {
+    } else if (c->fd >= 0 && lk_buf_put(&c->ahead, buf, n) != LK_OK) {
         lk_conn_close(c);
     }
     c->unread = lk_stream_buffered(c);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sys/socket.h>
@@ -14,7 +15,9 @@
 #include <openssl/core_names.h>
 #include <openssl/param_build.h>
 
+#include "base/codec.h"
 #include "base/metrics.h"
+#include "crypto/crypto.h"
 #include "serving.h"
 #include "support/certs.h"
 
@@ -435,6 +438,151 @@ key_not_held(void **state)
     test_cert_fini(&own);
 }
 
+/* ---- key updates, which a peer may send and ask for at will
+ * --------------------------------------
+ */
+
+/* CPU time of the server's thread over the next 300 ms. */
+static int64_t
+busy_ms(void)
+{
+    struct timespec before, after;
+    clockid_t clock;
+
+    assert_int_equal(pthread_getcpuclockid(serving.thread, &clock), 0);
+    assert_int_equal(clock_gettime(clock, &before), 0);
+    assert_int_equal(usleep(300000), 0);
+    assert_int_equal(clock_gettime(clock, &after), 0);
+    return (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+}
+
+/* The records of count requests for a key update, made but not sent. */
+static void
+key_updates_make(struct client *c, unsigned count, struct lk_buf *ret)
+{
+    BIO *socket_bio = SSL_get_wbio(c->ssl), *memory = BIO_new(BIO_s_mem());
+    char *data;
+    long len;
+
+    assert_non_null(memory);
+    assert_int_equal(BIO_up_ref(socket_bio), 1);
+    SSL_set0_wbio(c->ssl, memory);
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(SSL_key_update(c->ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(c->ssl), 1);
+    }
+    len = BIO_get_mem_data(memory, &data);
+    assert_true(len > 0);
+    assert_int_equal(lk_buf_put(ret, data, (size_t)len), LK_OK);
+    SSL_set0_wbio(c->ssl, socket_bio);
+}
+
+/* A peer that asks for key updates and takes none of them in is waited for, without spinning. */
+static void
+key_updates_not_taken(void **state)
+{
+    LK_AUTO_BUF struct lk_buf records = {.max = 8u << 20};
+    const int little = 16384;
+    bool calm = false;
+    struct client c;
+    ssize_t n = 0;
+
+    client_connect(&c, &serving);
+    client_tls(&c, client_ctx);
+    assert_int_equal(setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
+    key_updates_make(&c, 200000, &records);
+    for (size_t done = 0; done < records.len && n >= 0; done += n > 0 ? (size_t)n : 0) {
+        n = send(c.fd, records.data + done, records.len - done, MSG_DONTWAIT);
+        if (n < 0) {
+            assert_int_equal(usleep(300000), 0); /* what it takes, it has taken by then */
+            n = send(c.fd, records.data + done, records.len - done, MSG_DONTWAIT);
+        }
+    }
+    for (unsigned i = 0; i < 40 && !calm; i++) { /* it has seconds of work first */
+        calm = busy_ms() < 100;
+    }
+    assert_true(calm);
+    client_close(&c);
+}
+
+static uint8_t traffic_secret[32]; /* the client's, of the latest handshake with keylog */
+
+static void
+keylog(const SSL *ssl, const char *line)
+{
+    static const char label[] = "CLIENT_TRAFFIC_SECRET_0 ";
+    const char *hex = strrchr(line, ' ');
+    LK_AUTO_BUF struct lk_buf raw = LK_BUF_INIT;
+
+    if (strncmp(line, label, strlen(label)) == 0) {
+        assert_int_equal(lk_hex_decode(hex + 1, strlen(hex + 1), &raw), LK_OK);
+        assert_int_equal(raw.len, sizeof(traffic_secret));
+        memcpy(traffic_secret, raw.data, raw.len);
+    }
+}
+
+/* HKDF-Expand-Label (RFC 8446, 7.1) of at most 32 bytes, with an empty context. */
+static void
+expand_label(const char *label, uint8_t *ret, size_t len)
+{
+    uint8_t info[32] = {0,   (uint8_t)len, (uint8_t)(6 + strlen(label)), 't', 'l', 's', '1',
+                        '3', ' '};
+    size_t label_len = strlen(label);
+    uint8_t block[32];
+
+    memcpy(info + 9, label, label_len);
+    info[10 + label_len] = 1; /* after the context's length: HKDF's counter */
+    assert_int_equal(lk_hmac(LK_SHA256, traffic_secret, sizeof(traffic_secret),
+                             &LK_PART(info, 11 + label_len), 1, block),
+                     LK_OK);
+    memcpy(ret, block, len);
+}
+
+/* Send a handshake record of TLS_AES_128_GCM_SHA256, the client's number seq under its first key.
+ */
+static void
+handshake_record_send(struct client *c, uint8_t seq, const uint8_t *data, size_t len)
+{
+    uint8_t key[16], iv[12], record[64] = {23, 3, 3, 0, (uint8_t)(len + 17)};
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n;
+
+    expand_label("key", key, sizeof(key));
+    expand_label("iv", iv, sizeof(iv));
+    iv[11] ^= seq;
+    memcpy(record + 5, data, len);
+    record[5 + len] = 22;
+    assert_int_equal(EVP_EncryptInit_ex(ctx, EVP_aes_128_gcm(), NULL, key, iv), 1);
+    assert_int_equal(EVP_EncryptUpdate(ctx, NULL, &n, record, 5), 1);
+    assert_int_equal(EVP_EncryptUpdate(ctx, record + 5, &n, record + 5, (int)len + 1), 1);
+    assert_int_equal(EVP_EncryptFinal_ex(ctx, record + 6 + len, &n), 1);
+    assert_int_equal(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, record + 6 + len), 1);
+    EVP_CIPHER_CTX_free(ctx);
+    assert_int_equal(send(c->fd, record, 22 + len, MSG_NOSIGNAL), (ssize_t)(22 + len));
+}
+
+/* An answer that has to wait for the rest of a key update waits for it, and then leaves. */
+static void
+key_update_in_parts(void **state)
+{
+    static const uint8_t update[] = {24, 0, 0, 1, 0};
+    struct client c;
+
+    SSL_CTX_set_keylog_callback(client_ctx, keylog);
+    client_connect(&c, &serving);
+    client_tls(&c, client_ctx);
+    SSL_CTX_set_keylog_callback(client_ctx, NULL);
+    client_text(&c, GET("/hold"));
+    wait_until(&serving.held_count, 1);
+    handshake_record_send(&c, 1, update, 4);
+    assert_int_equal(usleep(100000), 0);
+    serving_release(&serving);
+    assert_true(busy_ms() < 100);
+    handshake_record_send(&c, 2, update + 4, 1);
+    client_expect(&c, 200, "GET /hold? h ");
+    client_close(&c);
+}
+
 int
 main(void)
 {
@@ -451,6 +599,8 @@ main(void)
         cmocka_unit_test(no_certificate),
         cmocka_unit_test(certificate_presented),
         cmocka_unit_test(key_not_held),
+        cmocka_unit_test(key_updates_not_taken),
+        cmocka_unit_test(key_update_in_parts),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
