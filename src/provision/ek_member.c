@@ -11,10 +11,11 @@
  * the record only, and its group enabled.
  *
  * An enrollment with this registration id comes first, also a disabled one; and an EK that an
- * enrollment names, or that another registration was made with, is admitted by no group. So no
- * device gets around being disabled by another id, and one EK has one registration. Among groups
- * that fit, the first enabled one in order of id admits. They are searched whenever there is a
- * certificate, so that time does not tell who is enrolled.
+ * enrollment names, or that another registration was made with, is admitted by no group; nor is
+ * another EK under the id of a registration that is there. So no device gets around being disabled
+ * by another id, one EK has one registration, and whoever buys a chip of the same maker takes over
+ * nobody's. Among groups that fit, the first enabled one in order of id admits. They are searched
+ * whenever there is a certificate, so that time does not tell who is enrolled.
  */
 #include <string.h>
 
@@ -162,7 +163,7 @@ group_search(struct search *s, struct lk_txn *tx)
     return lk_txn_group_each(tx, op->req.scope, LK_ATTESTATION_EK_CERT, group_try, s);
 }
 
-/* ---- one EK, one registration; quota ---------------------------------------------------------
+/* ---- one EK, one registration, and the reverse; quota ------------------------------------------
  */
 
 static bool
@@ -231,6 +232,10 @@ place_judge(const struct lk_reg_op *op, struct lk_txn *tx, const char *group, co
     if (err != LK_ERR_NOT_FOUND) {
         *ret_why = "group.ek_enrolled";
         return err;
+    }
+    if (op->recorded && memcmp(op->record.ek_id, op->ek.id, LK_EK_ID_LEN) != 0) {
+        *ret_why = "group.id_registered";
+        return LK_OK;
     }
     if ((err = registered_elsewhere(op, tx, &elsewhere)) != LK_OK || elsewhere) {
         *ret_why = "group.ek_registered";

@@ -369,6 +369,12 @@ last_place(void **state)
     assert_string_equal(b.reason, "group.quota");
 }
 
+static enum lk_err
+registration_delete_run(struct lk_txn *tx, void *arg)
+{
+    return lk_txn_registration_delete(tx, RIG_SCOPE, "gate-1", NULL);
+}
+
 /* One EK, one registration: not under another id, nor under two at once. */
 static void
 duplicate(void **state)
@@ -393,6 +399,39 @@ duplicate(void **state)
     assert_int_equal(a.verdict, LK_REG_ACCEPTED);
     assert_string_equal(b.reason, "group.ek_registered");
     expect_refused(&e, "group.ek_registered");
+}
+
+/*
+ * An ID that a device has registered under is nobody else's, whatever certificate that one has,
+ * until the operator deletes the registration.
+ */
+static void
+taken_id(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one), e = device(w, &w->two);
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+    RIG_AUTO_ANSWER struct rig_answer b = {.answered = false};
+    struct softtpm_opened nonce, key;
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"anyRegistrationId\":true", true);
+    d.id = "gate-1";
+    e.id = "GATE-1";
+    rig_challenge(&d, &nonce);
+    rig_challenge(&e, &nonce);
+    rig_hold(&w->rig);
+    rig_register_begin(&d, d.token, &a);
+    rig_register_begin(&e, e.token, &b);
+    rig_release(&w->rig);
+    rig_wait(&w->rig, &a);
+    rig_wait(&w->rig, &b);
+    assert_int_equal(a.verdict, LK_REG_ACCEPTED);
+    assert_int_equal(b.verdict, LK_REG_REFUSED);
+    expect_refused(&e, "group.id_registered");
+    rig_provision(&d, &b, &key);
+    rig_write(&w->rig, registration_delete_run, NULL);
+    rig_provision(&e, &b, &key);
 }
 
 /* ---- who is admitted ------------------------------------------------------------------------- */
@@ -458,17 +497,12 @@ main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(no_group),
-        CASE(bad_certificates),
-        CASE(rules_count),
-        CASE(enrollment_wins),
-        CASE(disabled_group),
-        CASE(second_leg),
-        CASE(changes_meanwhile),
-        CASE(quota),
-        CASE(last_place),
-        CASE(duplicate),
-        CASE(enrolled_is_not_asked),
+        CASE(no_group),          CASE(bad_certificates),
+        CASE(rules_count),       CASE(enrollment_wins),
+        CASE(disabled_group),    CASE(second_leg),
+        CASE(changes_meanwhile), CASE(quota),
+        CASE(last_place),        CASE(duplicate),
+        CASE(taken_id),          CASE(enrolled_is_not_asked),
         CASE(whole_way),
     };
 
