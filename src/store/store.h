@@ -485,16 +485,33 @@ LK_MUST_CHECK enum lk_err lk_txn_hub_each(struct lk_txn *tx,
 
 #define LK_SEALED_KEY_MAX 128u
 
+/* How a device of an embedded hub proves itself to it (iot-hub.md 2.1). */
+enum lk_identity_auth {
+    LK_AUTH_SAS = 1,
+    LK_AUTH_SELF_SIGNED, /* a certificate with one of the thumbprints */
+    LK_AUTH_CA,          /* kept and shown; no such device is let in */
+    LK_AUTH_NONE         /* likewise */
+};
+#define LK_STATUS_REASON_MAX 128u /* bytes */
+#define LK_THUMBPRINT_MAX 64u     /* hexadecimal digits: SHA-1 or SHA-256 */
+
 struct lk_identity {
     char hub[LK_HOST_NAME_MAX + 1];
-    char device_id[LK_DEVICE_ID_MAX + 1]; /* case-sensitive */
+    char device_id[LK_DEVICE_ID_MAX + 1];  /* case-sensitive */
+    char owner_scope[LK_ID_SCOPE_MAX + 1]; /* whose registration made it; "": an operator did. A
+                                              registration of another scope never takes it over */
     char generation_id[33];
     bool enabled;
+    enum lk_identity_auth auth;
     uint8_t primary[LK_SEALED_KEY_MAX]; /* sealed by hub/ */
     size_t primary_len;
     uint8_t secondary[LK_SEALED_KEY_MAX];
     size_t secondary_len;
-    bool secondary_retires; /* drop secondary when primary is first used */
+    bool secondary_retires;                     /* drop secondary when primary is first used */
+    char thumbprints[2][LK_THUMBPRINT_MAX + 1]; /* upper case; "": none */
+    bool iot_edge;                              /* capabilities.iotEdge */
+    char status_reason[LK_STATUS_REASON_MAX + 1];
+    int64_t status_updated_ms; /* 0: never changed */
     char etag[LK_ETAG_CAP];
     int64_t created_ms, updated_ms;
 };
@@ -502,15 +519,158 @@ LK_MUST_CHECK enum lk_err lk_txn_identity_get(struct lk_txn *tx, const char *hub
                                               const char *device_id, struct lk_identity *ret);
 /*
  * Insert or replace; etag, created_ms (of the first time) and updated_ms are set. etag NULL: insert
- * or replace; "": LK_ERR_EXISTS when there is one; else LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION.
+ * or replace; "": LK_ERR_EXISTS when there is one; else LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION. A
+ * new identity gets an empty twin. Appends an LK_HUB_EVENT_IDENTITY.
  */
 LK_MUST_CHECK enum lk_err lk_txn_identity_put(struct lk_txn *tx, struct lk_identity *id,
                                               const char *etag);
+/* With its twin, presence and messages. Appends an LK_HUB_EVENT_IDENTITY. */
 LK_MUST_CHECK enum lk_err lk_txn_identity_delete(struct lk_txn *tx, const char *hub,
                                                  const char *device_id, const char *etag);
 LK_MUST_CHECK enum lk_err
 lk_txn_identity_page(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
                      enum lk_err (*each)(void *ctx, const struct lk_identity *), void *ctx);
+/* Identities of a hub: all, disabled ones, connected ones. Kept as counters. */
+LK_MUST_CHECK enum lk_err lk_txn_identity_count(struct lk_txn *tx, const char *hub,
+                                                uint64_t *ret_total, uint64_t *ret_disabled,
+                                                uint64_t *ret_connected);
+
+/* ---- Presence: whether a device has a session at its embedded hub
+ * ---------------------------------------------------------------------------------------- */
+
+struct lk_presence {
+    bool connected;
+    int64_t changed_ms;  /* 0: never connected */
+    int64_t activity_ms; /* when it last connected, sent or took something; 0: never */
+};
+/* Zeros when nothing is known. */
+LK_MUST_CHECK enum lk_err lk_txn_presence_get(struct lk_txn *tx, const char *hub,
+                                              const char *device_id, struct lk_presence *ret);
+/* LK_ERR_NOT_FOUND: no such identity. No event, no new etag. */
+LK_MUST_CHECK enum lk_err lk_txn_presence_set(struct lk_txn *tx, const char *hub,
+                                              const char *device_id, bool connected);
+/* The broker of hub begins anew: nobody is connected. */
+LK_MUST_CHECK enum lk_err lk_txn_presence_clear(struct lk_txn *tx, const char *hub);
+
+/* ---- Twins of embedded hubs
+ * ---------------------------------------------------------------------------------------- */
+
+struct lk_twin {
+    char hub[LK_HOST_NAME_MAX + 1];
+    char device_id[LK_DEVICE_ID_MAX + 1];
+    struct lk_buf tags, desired, reported;     /* JSON objects as text; empty: {} */
+    struct lk_buf desired_meta, reported_meta; /* "$metadata" of each, likewise */
+    int64_t desired_version, reported_version; /* "$version", from 1 */
+    int64_t version;                           /* counts every change, from 1 */
+    char etag[LK_ETAG_CAP];
+    int64_t updated_ms;
+};
+#define LK_TWIN_INIT                                                                               \
+    {                                                                                              \
+        .tags = LK_BUF_INIT, .desired = LK_BUF_INIT, .reported = LK_BUF_INIT,                      \
+        .desired_meta = LK_BUF_INIT, .reported_meta = LK_BUF_INIT                                  \
+    }
+void lk_twin_fini(struct lk_twin *t);
+LK_MUST_CHECK enum lk_err lk_txn_twin_get(struct lk_txn *tx, const char *hub, const char *device_id,
+                                          struct lk_twin *ret);
+/* Replace; etag and updated_ms are set. LK_ERR_NOT_FOUND: no such identity; LK_ERR_PRECONDITION. */
+LK_MUST_CHECK enum lk_err lk_txn_twin_put(struct lk_txn *tx, struct lk_twin *t, const char *etag);
+LK_MUST_CHECK enum lk_err lk_txn_twin_page(struct lk_txn *tx, const char *hub, const char *after,
+                                           size_t limit,
+                                           enum lk_err (*each)(void *ctx, const struct lk_twin *),
+                                           void *ctx);
+
+/* ---- Cloud-to-device messages of embedded hubs
+ * ---------------------------------------------------------------------------------------- */
+
+#define LK_C2D_LOCK_CAP 37u         /* bytes of a lock token, a UUID as text, with the NUL */
+#define LK_C2D_PROPERTIES_MAX 8192u /* bytes */
+
+struct lk_c2d {
+    int64_t seq; /* the key, in order of arrival; set by the store */
+    char hub[LK_HOST_NAME_MAX + 1];
+    char device_id[LK_DEVICE_ID_MAX + 1];
+    struct lk_buf properties; /* as in the MQTT topic: "name=value" pairs, percent-encoded */
+    struct lk_buf body;
+    int64_t enqueued_ms; /* set by the store */
+    int64_t expires_ms;
+    int64_t locked_until_ms; /* 0: nobody has it in hand */
+    char lock[LK_C2D_LOCK_CAP];
+    uint32_t deliveries;
+};
+void lk_c2d_fini(struct lk_c2d *m);
+/* LK_ERR_NOT_FOUND: no such identity. No event. */
+LK_MUST_CHECK enum lk_err lk_txn_c2d_add(struct lk_txn *tx, struct lk_c2d *m);
+/* In order of seq, those in hand too. */
+LK_MUST_CHECK enum lk_err lk_txn_c2d_each(struct lk_txn *tx, const char *hub, const char *device_id,
+                                          enum lk_err (*each)(void *ctx, const struct lk_c2d *),
+                                          void *ctx);
+/* Its lock, locked_until_ms and deliveries. LK_ERR_NOT_FOUND. */
+LK_MUST_CHECK enum lk_err lk_txn_c2d_update(struct lk_txn *tx, const struct lk_c2d *m);
+LK_MUST_CHECK enum lk_err lk_txn_c2d_delete(struct lk_txn *tx, int64_t seq);
+LK_MUST_CHECK enum lk_err lk_txn_c2d_count(struct lk_txn *tx, const char *hub,
+                                           const char *device_id, uint32_t *ret);
+/* Devices of a hub with a message that nobody has in hand at now, from after on, in order. */
+LK_MUST_CHECK enum lk_err lk_txn_c2d_devices(struct lk_txn *tx, const char *hub, const char *after,
+                                             size_t limit,
+                                             enum lk_err (*each)(void *ctx, const char *device_id),
+                                             void *ctx);
+
+/* ---- Hub events: what a hub's broker must hear of, whoever changed it
+ * ---------------------------------------------------------------------------------------- */
+
+enum lk_hub_event_kind {
+    LK_HUB_EVENT_IDENTITY = 1, /* made, changed, disabled or deleted: judge its session anew */
+    LK_HUB_EVENT_DESIRED,      /* desired properties changed: push what changed (detail) */
+    LK_HUB_EVENT_C2D           /* a message waits */
+};
+#define LK_HUB_EVENT_DETAIL_MAX ((size_t)40 * 1024) /* bytes */
+
+struct lk_hub_event {
+    int64_t seq; /* grows with each event of the store; set by the store */
+    enum lk_hub_event_kind kind;
+    char hub[LK_HOST_NAME_MAX + 1];
+    char device_id[LK_DEVICE_ID_MAX + 1];
+    struct lk_buf detail; /* of DESIRED: the JSON text to push, with its "$version"; else empty */
+};
+LK_MUST_CHECK enum lk_err lk_txn_hub_event_add(struct lk_txn *tx, struct lk_hub_event *e);
+/* Those after seq, in order. */
+LK_MUST_CHECK enum lk_err
+lk_txn_hub_event_each(struct lk_txn *tx, int64_t after_seq, size_t limit,
+                      enum lk_err (*each)(void *ctx, const struct lk_hub_event *), void *ctx);
+/* The newest there has been; 0: none. Cheap: it is asked several times a second. */
+LK_MUST_CHECK enum lk_err lk_txn_hub_event_last(struct lk_txn *tx, int64_t *ret);
+/* Drop those up to seq: every broker that lives has heard them, or will look at everything anew. */
+LK_MUST_CHECK enum lk_err lk_txn_hub_event_prune(struct lk_txn *tx, int64_t up_to_seq);
+
+/* ---- Shared access policies of embedded hubs (iot-hub.md section 3)
+ * ---------------------------------------------------------------------------------------- */
+
+enum lk_hub_right {
+    LK_HUB_REGISTRY_READ = 1u << 0,
+    LK_HUB_REGISTRY_WRITE = 1u << 1,
+    LK_HUB_SERVICE_CONNECT = 1u << 2,
+    LK_HUB_DEVICE_CONNECT = 1u << 3
+};
+#define LK_HUB_RIGHTS_ALL 0xfu
+
+struct lk_hub_policy {
+    char hub[LK_HOST_NAME_MAX + 1];    /* a policy opens one hub */
+    char name[LK_POLICY_NAME_MAX + 1]; /* compared exactly */
+    unsigned rights;                   /* of enum lk_hub_right */
+    struct lk_buf sealed_primary, sealed_secondary;
+    int64_t created_ms, updated_ms; /* set by the store */
+};
+void lk_hub_policy_fini(struct lk_hub_policy *p);
+/* Insert or replace. LK_ERR_NOT_FOUND: the hub; LK_ERR_ARG: no right, or one that there is not. */
+LK_MUST_CHECK enum lk_err lk_txn_hub_policy_put(struct lk_txn *tx, const struct lk_hub_policy *p);
+LK_MUST_CHECK enum lk_err lk_txn_hub_policy_get(struct lk_txn *tx, const char *hub,
+                                                const char *name, struct lk_hub_policy *ret);
+LK_MUST_CHECK enum lk_err lk_txn_hub_policy_delete(struct lk_txn *tx, const char *hub,
+                                                   const char *name);
+LK_MUST_CHECK enum lk_err
+lk_txn_hub_policy_each(struct lk_txn *tx, const char *hub,
+                       enum lk_err (*each)(void *ctx, const struct lk_hub_policy *), void *ctx);
 
 /* ---- Audit
  * --------------------------------------------------------------------------------------------------
