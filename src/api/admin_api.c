@@ -119,18 +119,19 @@ struct probe {
     struct lk_admin_api *api;
     struct lk_http_request *req;
     struct lk_job job;
-    bool wrote;
 };
 
-/* Writes a row and takes it back: what a full or read-only disk or a lock that is held refuses. */
+/*
+ * Writes a row and removes it, which leaves nothing but has to be committed to the disk: what a
+ * full or read-only one or a lock that is held refuses. No hub can have this name.
+ */
 static enum lk_err
 probe_run(struct lk_txn *tx, void *arg)
 {
-    struct probe *p = arg;
-    enum lk_err err = lk_txn_scope_add(tx, "readyz-probe");
+    const struct lk_hub hub = {.name = "readyz probe", .kind = LK_HUB_EMBEDDED, .weight = 1};
+    enum lk_err err = lk_txn_hub_put(tx, &hub);
 
-    p->wrote = err == LK_OK;
-    return err == LK_OK ? LK_ERR_CANCELLED : err;
+    return err != LK_OK ? err : lk_txn_hub_delete(tx, hub.name);
 }
 
 static void
@@ -140,7 +141,7 @@ probe_done(void *arg, enum lk_err err)
     struct lk_admin_api *api = p->api;
 
     api->pending--;
-    api->probed = p->wrote && err == LK_ERR_CANCELLED ? LK_OK : err;
+    api->probed = err;
     api->probed_mono_ms = lk_clock_mono_ms(api->config.clock);
     if (api->probed != LK_OK) {
         lk_log(LK_LOG_ERROR, "store.probe_failed", LK_F_ERR(api->probed));

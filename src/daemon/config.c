@@ -123,6 +123,18 @@ defaults_fill(struct lk_config_place *at, const unsigned *lines, struct lk_confi
     return LK_OK;
 }
 
+/* Some editors begin a file with a byte order mark: it is no part of the first line. */
+static void
+mark_skip(const char **text, size_t *len)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+
+    if (*len >= strlen(mark) && memcmp(*text, mark, strlen(mark)) == 0) {
+        *text += strlen(mark);
+        *len -= strlen(mark);
+    }
+}
+
 enum lk_err
 lk_config_parse(const char *name, const char *text, size_t len, char error[LK_CONFIG_ERROR_CAP],
                 struct lk_config *ret)
@@ -135,6 +147,7 @@ lk_config_parse(const char *name, const char *text, size_t len, char error[LK_CO
     if (len > LK_CONFIG_FILE_MAX) {
         return lk_config_fail(&at, "expected at most %zu bytes", LK_CONFIG_FILE_MAX);
     }
+    mark_skip(&text, &len);
     while (len > 0) {
         const char *end = memchr(text, '\n', len);
         size_t line_len = end == NULL ? len : (size_t)(end - text);

@@ -322,8 +322,10 @@ daemon_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
 {
     enum lk_err err;
 
-    if ((err = shared_open(d, error)) != LK_OK || (err = workers_open(d, error)) != LK_OK ||
-        (err = control_open(d, error)) != LK_OK) {
+    /* The workers' port may be another instance's too, so it comes last: a second instance that the
+     * local listener stops has not taken connections from the first. */
+    if ((err = shared_open(d, error)) != LK_OK || (err = control_open(d, error)) != LK_OK ||
+        (err = workers_open(d, error)) != LK_OK) {
         return err;
     }
     return workers_start(d);

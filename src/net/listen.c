@@ -93,8 +93,13 @@ listen_any_of(const struct addrinfo *all, bool reuse_port, bool both_families)
             fd = a->ai_family == families[i] ? listen_at(a, reuse_port, true) : -1;
         }
     }
+    /* A name's next address is tried where the machine lacks the family of the first, and not where
+     * another process listens: that would be a second service that nobody asks. */
     for (const struct addrinfo *a = all; !both_families && a != NULL && fd < 0; a = a->ai_next) {
         fd = listen_at(a, reuse_port, false);
+        if (fd < 0 && errno == EADDRINUSE) {
+            return fd;
+        }
     }
     return fd;
 }

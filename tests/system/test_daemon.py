@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from lib.https import Connection
 from lib.process import Process, wait_until
 from lib.service import ROOT, Service, program
 from lib.softtpm import SoftTpm
+from lib.swtpm import free_port_pair
 from lib.tpmdevice import TpmDevice
 
 ASAN_BUILD = os.environ.get("LK_ASAN_BUILD", os.path.join(ROOT, "build-asan"))
@@ -130,6 +132,17 @@ def test_check_config_tells_file_line_and_key(tmp_path):
     assert run.stderr == f'latchkeyd: {service.config_path}:{line}: unknown key "wokers"\n'
     run = latchkeyd("--check-config", "--config", tmp_path / "none")
     assert run.returncode == 78 and "No such file" in run.stderr
+
+
+def test_a_byte_order_mark_begins_no_key(tmp_path):
+    """What some editors put before the first line is taken by the service and the command line."""
+    service = Service(tmp_path)
+    with open(service.config_path, "rb") as file:
+        text = file.read()
+    with open(service.config_path, "wb") as file:
+        file.write(b"\xef\xbb\xbf" + text)
+    assert check(service).returncode == 0
+    assert service.cli("scope", "list").stdout
 
 
 def test_check_config_admin_stays_on_loopback(tmp_path):
@@ -266,6 +279,28 @@ def test_any_port_is_told(tmp_path):
         service.stop()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_second_instance_needs_a_local_listener_of_its_own(make_service, tmp_path, host):
+    """The local port is one process's: a second one says so and ends, and the first goes on."""
+    first = make_service()
+    port = free_port_pair()
+    first.configure(admin_listen=f"{host}:{port}")
+    first.stop()
+    first.start(wait=False)
+    event(first, "service.started", 2)
+    second = Service(tmp_path / "second", admin_listen=f"{host}:{port}",
+                     listen=first.address)
+    second.start(wait=False)
+    wait_until(lambda: not second.process.running(), "the second ends")
+    assert second.process.child.returncode == 74
+    failed = second.log()[-1]
+    assert failed["event"] == "service.failed"
+    assert failed["reason"] == f"admin-listen: {host}:{port}: Address already in use"
+    second.process = None
+    with connect(first) as connection:
+        assert connection.ask(poll_request(first)).status in (400, 401)
+
+
 def test_no_local_listener(tmp_path):
     """"none" switches it off; the service works and stops without it."""
     service = Service(tmp_path, admin_listen="none")
@@ -339,6 +374,35 @@ def test_not_ready_while_the_store_is_locked(make_service):
         database.execute("ROLLBACK")
         database.close()
     wait_until(service._ready, "ready again")
+
+
+def test_not_ready_while_the_disk_is_full(tmp_path):
+    """Files that cannot grow are what a full disk is: told by /readyz, and over when there is room."""
+    service = Service(tmp_path)
+    service.process = Process([program("latchkeyd"), "--config", service.config_path],
+                              service.log_path, service.log_path, restore_signals=False)
+    try:
+        wait_until(service._ready, "it is ready", timeout_s=60)
+        unlimited = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE,
+                                     (0, resource.RLIM_INFINITY))
+
+        def told():
+            status, body = service.admin("GET", "/readyz")
+            return status == 503 and json.loads(body)["reasons"]
+
+        # The last answer counts for a second. What was said before the limit may still be.
+        assert wait_until(told, "it is told") == [
+            "the store takes no writes: the database failed"]
+        assert service.admin("GET", "/healthz")[0] == 200
+        with connect(service) as connection:  # reading goes on
+            assert connection.ask(poll_request(service)).status in (400, 401)
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, unlimited)
+        wait_until(service._ready, "ready again")
+    finally:
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE,
+                         (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        service.stop()
+    assert service.cli("hub", "list", "--json").stdout.count("\n") == 1  # nothing is left of it
 
 
 def test_stuck_loops_are_told(make_service):

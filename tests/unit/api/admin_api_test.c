@@ -15,18 +15,31 @@
 static enum lk_err store_result;
 static unsigned store_writes;
 static int64_t now_ms;
+static char written[LK_HOST_NAME_MAX + 1]; /* the hub that a job has put and not deleted */
 
 void
 lk_store_write(struct lk_session *s, struct lk_job *job)
 {
     store_writes++;
-    job->done(job->arg, job->run(NULL, job->arg));
+    assert_int_equal(job->run(NULL, job->arg), LK_OK);
+    assert_string_equal(written, "");
+    job->done(job->arg, store_result); /* a full disk shows at the commit */
 }
 
 enum lk_err
-lk_txn_scope_add(struct lk_txn *tx, const char *id)
+lk_txn_hub_put(struct lk_txn *tx, const struct lk_hub *hub)
 {
-    return store_result;
+    assert_false(lk_host_name_ok(hub->name, strlen(hub->name))); /* nobody's */
+    strcpy(written, hub->name);
+    return LK_OK;
+}
+
+enum lk_err
+lk_txn_hub_delete(struct lk_txn *tx, const char *name)
+{
+    assert_string_equal(name, written);
+    written[0] = '\0';
+    return LK_OK;
 }
 
 static int64_t

@@ -79,6 +79,22 @@ every_form_of_line(void **state)
     assert_int_equal(c.log_target, LK_LOG_JOURNALD);
 }
 
+/* A byte order mark is taken at the very start, whole, and nowhere else. */
+static void
+byte_order_mark(void **state)
+{
+    struct lk_config c;
+
+    assert_int_equal(parse_as("f", "\xef\xbb\xbfworkers = 3\n", &c), LK_OK);
+    assert_int_equal(c.workers, 3);
+    assert_int_equal(parse_as("f", "\xef\xbb\xbf", &c), LK_OK);
+    assert_int_equal(parse_as("f", "\xef\xbb\xbf# comment\r\nworkers = 4\r\n", &c), LK_OK);
+    assert_int_equal(c.workers, 4);
+    assert_int_equal(parse_as("f", "\xef\xbb", &c), LK_ERR_CONFIG);
+    assert_int_equal(parse_as("f", "\xef\xbb\xbf\xef\xbb\xbfworkers = 3\n", &c), LK_ERR_CONFIG);
+    assert_int_equal(parse_as("f", "\n\xef\xbb\xbfworkers = 3\n", &c), LK_ERR_CONFIG);
+}
+
 /* What is not given follows data-dir, wherever in the file that stands. */
 static void
 defaults_follow_the_data_folder(void **state)
@@ -386,6 +402,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),
         cmocka_unit_test(every_form_of_line),
+        cmocka_unit_test(byte_order_mark),
         cmocka_unit_test(defaults_follow_the_data_folder),
         cmocka_unit_test(relative_names),
         cmocka_unit_test(credentials),
