@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/codec.h"
 #include "cli/cmd_hub.h"
@@ -203,6 +204,26 @@ config_check(struct init *i)
         return lk_err_exit_code(LK_ERR_ARG);
     }
     return 0;
+}
+
+/*
+ * A clock that was never set is before the program was built. What is made by it (certificate,
+ * times of the audit record) would be wrong for good.
+ */
+static int
+clock_check(void)
+{
+    struct tm built = {.tm_year = LK_BUILD_YEAR - 1900, .tm_mday = 1};
+    int64_t now_ms = lk_clock_unix_ms(&lk_clock_system);
+    char now[LK_CLI_TIME_CAP];
+
+    if (now_ms >= (int64_t)timegm(&built) * 1000) {
+        return 0;
+    }
+    lk_cli_note("the clock says %s, and this program was built in %d: set the clock first, or the "
+                "certificate will be out of date",
+                now_ms == 0 ? "1970" : lk_cli_time(now_ms, now), LK_BUILD_YEAR);
+    return lk_err_exit_code(LK_ERR_PRECONDITION);
 }
 
 /* ---- the files ------------------------------------------------------------------------------- */
@@ -468,7 +489,8 @@ lk_cmd_init(int argc, char **argv)
         return lk_cli_fail(err, "cannot start");
     }
     lk_cli_actor(i.actor, sizeof(i.actor));
-    if ((code = defaults_fill(&i)) != 0 || (code = all_make(&i)) != 0) {
+    if ((code = clock_check()) != 0 || (code = defaults_fill(&i)) != 0 ||
+        (code = all_make(&i)) != 0) {
         return code;
     }
     return result_print(&i, &common);

@@ -189,6 +189,23 @@ def test_init_leaves_nothing_half_done(tmp_path, size):
     assert os.listdir(mine) == [] and mode(mine) == 0o755
 
 
+def test_init_needs_a_clock(tmp_path):
+    """With a clock that was never set nothing is made, and it says what to do."""
+    source, shim = tmp_path / "clock.c", tmp_path / "clock.so"
+    source.write_text("#include <time.h>\n"
+                      "int clock_gettime(clockid_t id, struct timespec *ret)\n"
+                      "{ (void)id; ret->tv_sec = 86400; ret->tv_nsec = 0; return 0; }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, source], check=True)
+    data = tmp_path / "data"
+    run = subprocess.run(
+        [program("latchkey"), "init", "--data-dir", data], capture_output=True, text=True, timeout=60,
+        env=dict(os.environ, LD_PRELOAD=str(shim), ASAN_OPTIONS="verify_asan_link_order=0"))
+    assert run.returncode == 75 and not run.stdout
+    assert "the clock says 1970-01-02T00:00:00.000Z" in run.stderr
+    assert "set the clock first" in run.stderr
+    assert not data.exists()
+
+
 @pytest.mark.parametrize("options", [
     ["--id-scope", "a b"], ["--id-scope", "x" * 65], ["--host", "a b"], ["--hub", "nodot"],
     ["--listen", "nonsense"], ["--admin-listen", "192.0.2.1:1"], ["--tls-cert", "/dev/null"],
