@@ -27,10 +27,30 @@ struct lk_method_call {
 typedef void lk_method_done_fn(void *arg, enum lk_err err, int status, const char *payload,
                                size_t payload_len);
 
+/*
+ * One message of a device that came by HTTPS (section 7), to be handed to whoever consumes the
+ * hub's telemetry as if the device had published it. Borrowed for the call.
+ */
+struct lk_telemetry {
+    const char *hub, *device_id;
+    const char *properties; /* as in the MQTT topic: "name=value" pairs joined by '&', both
+                               percent-encoded; "": none */
+    const uint8_t *body;
+    size_t body_len;
+};
+#define LK_TELEMETRY_MAX ((size_t)256 * 1024) /* bytes of body and properties */
+
+/* LK_OK: the broker has it, at QoS 1; LK_ERR_BUSY: it is not there, or takes no more (503). Called
+ * exactly once, later, on the thread of the loop that asked. */
+typedef void lk_telemetry_done_fn(void *arg, enum lk_err err);
+
 struct lk_hub_broker_ops {
     /* Copy what is needed. loop is the caller's own. */
     void (*method)(void *ctx, struct lk_loop *loop, const struct lk_method_call *call,
                    lk_method_done_fn *done, void *arg);
+    /* Copy what is needed. loop is the caller's own. */
+    void (*telemetry)(void *ctx, struct lk_loop *loop, const struct lk_telemetry *t,
+                      lk_telemetry_done_fn *done, void *arg);
 };
 
 struct lk_hub_broker {
