@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Write the seeds of sas_fuzz, dps_fuzz and manifest_fuzz: the vectors' tokens, and one message of
-each kind.
+"""Write the seeds of sas_fuzz, dps_fuzz, manifest_fuzz and mqtt_name_fuzz: the vectors' tokens, and
+one message or name of each kind.
 
 usage: corpus_wire.py VECTORS/sas.json OUTPUT_DIRECTORY STAMP_FILE
 """
@@ -42,7 +42,20 @@ MANIFESTS = {
                  '"initialTwin":{"tags":{"a":1.5}},"reprovisionPolicy":"reset"}\n',
 }
 
-for folder in ("sas", "dps", "manifest"):
+NAMES = {
+    "user-node": "\nhub.example.test/dev-1/?api-version=2021-04-12&DeviceClientType=azure%2F1.18.4",
+    "user-old": "\nHub.Example.test:8883/Dev.1/api-version=2016-11-14",
+    "telemetry": "a.b\ndevices/a.b/messages/events/%24.mid=7&%24.ct=application%2Fjson&bare&e=/",
+    "twin-get": "\n$iothub/twin/GET/?$rid=1",
+    "reported": "\n$iothub/twin/PATCH/properties/reported/?$rid=1&$version=2",
+    "method": "\n$iothub/methods/res/200/?$rid=0a",
+    "devicebound": "+\ndevices/+/messages/devicebound/#",
+    "answers": "\n$iothub/twin/res/#",
+    "desired": "\n$iothub/twin/PATCH/properties/desired/#",
+    "methods": "\n$iothub/methods/POST/#",
+}
+
+for folder in ("sas", "dps", "manifest", "mqtt_name"):
     (out / folder).mkdir(parents=True, exist_ok=True)
 for i, case in enumerate(json.loads(vectors.read_text())["cases"]):
     (out / "sas" / f"case-{i:02}").write_text(case["authorization"])
@@ -50,4 +63,6 @@ for name, text in MESSAGES.items():
     (out / "dps" / name).write_text(text)
 for name, text in MANIFESTS.items():
     (out / "manifest" / name).write_text(text)
+for name, text in NAMES.items():
+    (out / "mqtt_name" / name).write_text(text)
 stamp.write_text("made\n")
