@@ -6,7 +6,7 @@
 
 #include "store/store_int.h"
 
-#define SQ_STMTS_MAX 96u /* more than there are different statements */
+#define SQ_STMTS_MAX 112u /* more than there are different statements */
 
 struct store_db {
     char *path; /* owned; never a name that SQLite treats specially */
@@ -228,6 +228,19 @@ enum lk_err sq_identity_update(struct lk_txn *tx, const struct lk_identity *id);
 enum lk_err sq_identity_delete(struct lk_txn *tx, const char *hub, const char *device_id);
 enum lk_err sq_identity_page(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
                              enum lk_err (*each)(void *, const struct lk_identity *), void *ctx);
+
+enum lk_err sq_errand_put(struct lk_txn *tx, const struct lk_errand *e);
+enum lk_err sq_errand_get(struct lk_txn *tx, enum lk_errand_kind kind, const char *owner,
+                          const char *name, struct lk_errand *ret);
+enum lk_err sq_errand_delete(struct lk_txn *tx, enum lk_errand_kind kind, const char *owner,
+                             const char *name);
+enum lk_err sq_errand_next_hub(struct lk_txn *tx, const char *after,
+                               char ret[LK_HOST_NAME_MAX + 1]);
+enum lk_err sq_errand_due(struct lk_txn *tx, const char *hub, size_t limit,
+                          enum lk_err (*each)(void *, struct lk_errand *), void *ctx);
+enum lk_err sq_errand_overdue(struct lk_txn *tx, size_t limit,
+                              enum lk_err (*each)(void *, struct lk_errand *), void *ctx);
+enum lk_err sq_errand_count(struct lk_txn *tx, const char *hub, int64_t limit, int64_t *ret);
 
 enum lk_err sq_audit_head(struct lk_txn *tx, struct lk_audit_cursor *ret);
 enum lk_err sq_audit_insert(struct lk_txn *tx, const struct lk_audit *a);

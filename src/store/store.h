@@ -342,7 +342,8 @@ LK_MUST_CHECK enum lk_err lk_txn_registration_get(struct lk_txn *tx, const char 
  */
 LK_MUST_CHECK enum lk_err lk_txn_registration_put(struct lk_txn *tx, struct lk_registration *r,
                                                   uint64_t expected_generation);
-/* Forget the record but keep the generation (plus one). LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION. */
+/* Forget the record, and an errand for it, but keep the generation (plus one). LK_ERR_NOT_FOUND,
+ * LK_ERR_PRECONDITION. */
 LK_MUST_CHECK enum lk_err lk_txn_registration_delete(struct lk_txn *tx, const char *scope,
                                                      const char *id, const char *etag);
 /* Without the deleted ones. */
@@ -479,6 +480,51 @@ LK_MUST_CHECK enum lk_err lk_txn_hub_delete(struct lk_txn *tx, const char *name)
 LK_MUST_CHECK enum lk_err lk_txn_hub_each(struct lk_txn *tx,
                                           enum lk_err (*each)(void *ctx, const struct lk_hub *),
                                           void *ctx);
+
+/* ---- Errands: what is still to be done at hubs elsewhere
+ * ---------------------------------------------------- */
+
+enum lk_errand_kind {
+    LK_ERRAND_ASSIGN = 1, /* give a hub a device that waits for it */
+    LK_ERRAND_LEAVE = 2   /* remove the identity of a device that is elsewhere by now */
+};
+
+/* One of a kind for each owner and name. */
+struct lk_errand {
+    enum lk_errand_kind kind;
+    char owner[LK_HOST_NAME_MAX + 1]; /* ASSIGN: the scope; LEAVE: the hub */
+    char name[LK_DEVICE_ID_MAX + 1];  /* ASSIGN: the registration's id; LEAVE: the device id */
+    char hub[LK_HOST_NAME_MAX + 1];   /* that is called */
+    uint64_t version;     /* of the registration that it is from: a later one's is another errand */
+    uint32_t tries;       /* that have begun */
+    enum lk_err failure;  /* of the latest one */
+    int64_t created_ms;   /* set by the caller, like the two below */
+    int64_t due_ms;       /* nobody begins a try before */
+    int64_t deadline_ms;  /* nobody tries after */
+    struct lk_buf sealed; /* the rest, sealed by provision/ */
+};
+void lk_errand_fini(struct lk_errand *e);
+/* Insert or replace. The name of an ASSIGN is kept in lower case. */
+LK_MUST_CHECK enum lk_err lk_txn_errand_put(struct lk_txn *tx, const struct lk_errand *e);
+LK_MUST_CHECK enum lk_err lk_txn_errand_get(struct lk_txn *tx, enum lk_errand_kind kind,
+                                            const char *owner, const char *name,
+                                            struct lk_errand *ret);
+LK_MUST_CHECK enum lk_err lk_txn_errand_delete(struct lk_txn *tx, enum lk_errand_kind kind,
+                                               const char *owner, const char *name);
+/* The first hub after `after` in order of the name that has an errand. LK_ERR_NOT_FOUND. */
+LK_MUST_CHECK enum lk_err lk_txn_errand_next_hub(struct lk_txn *tx, const char *after,
+                                                 char ret[LK_HOST_NAME_MAX + 1]);
+/* Errands of a hub that are due, the longest due first. each may move sealed out. */
+LK_MUST_CHECK enum lk_err lk_txn_errand_due(struct lk_txn *tx, const char *hub, size_t limit,
+                                            enum lk_err (*each)(void *ctx, struct lk_errand *),
+                                            void *ctx);
+/* Errands past their deadline, of any hub. */
+LK_MUST_CHECK enum lk_err lk_txn_errand_overdue(struct lk_txn *tx, size_t limit,
+                                                enum lk_err (*each)(void *ctx, struct lk_errand *),
+                                                void *ctx);
+/* Errands of a hub, counted up to limit. */
+LK_MUST_CHECK enum lk_err lk_txn_errand_count(struct lk_txn *tx, const char *hub, int64_t limit,
+                                              int64_t *ret);
 
 /* ---- Identities of embedded hubs
  * --------------------------------------------------------------------------- */

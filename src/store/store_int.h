@@ -172,6 +172,19 @@ struct store_ops {
                                  enum lk_err (*each)(void *, const struct lk_identity *),
                                  void *ctx);
 
+    enum lk_err (*errand_put)(struct lk_txn *tx, const struct lk_errand *e);
+    enum lk_err (*errand_get)(struct lk_txn *tx, enum lk_errand_kind kind, const char *owner,
+                              const char *name, struct lk_errand *ret);
+    enum lk_err (*errand_delete)(struct lk_txn *tx, enum lk_errand_kind kind, const char *owner,
+                                 const char *name);
+    enum lk_err (*errand_next_hub)(struct lk_txn *tx, const char *after,
+                                   char ret[LK_HOST_NAME_MAX + 1]);
+    enum lk_err (*errand_due)(struct lk_txn *tx, const char *hub, size_t limit,
+                              enum lk_err (*each)(void *, struct lk_errand *), void *ctx);
+    enum lk_err (*errand_overdue)(struct lk_txn *tx, size_t limit,
+                                  enum lk_err (*each)(void *, struct lk_errand *), void *ctx);
+    enum lk_err (*errand_count)(struct lk_txn *tx, const char *hub, int64_t limit, int64_t *ret);
+
     /* The last record's seq and hash, locked until the transaction ends; 0 and zeros when empty. */
     enum lk_err (*audit_head)(struct lk_txn *tx, struct lk_audit_cursor *ret);
     enum lk_err (*audit_insert)(struct lk_txn *tx, const struct lk_audit *a);

@@ -432,6 +432,10 @@ lk_txn_registration_delete(struct lk_txn *tx, const char *scope, const char *id,
         return LK_ERR_PRECONDITION;
     }
     registration_forget(r);
+    if ((err = lk_txn_errand_delete(tx, LK_ERRAND_ASSIGN, scope, id)) != LK_OK &&
+        err != LK_ERR_NOT_FOUND) {
+        return err;
+    }
     return lk_txn_registration_put(tx, r, r->generation - 1);
 }
 

@@ -962,6 +962,152 @@ identity_pages(void **state)
     assert_string_equal(list, "ac");
 }
 
+/* ---- Errands ----------------------------------------------------------------------------------
+ */
+
+static enum lk_err
+errand_add(void *ctx, struct lk_errand *e)
+{
+    (void)strcat(strcat((char *)ctx, e->owner), "/");
+    (void)strcat(strcat((char *)ctx, e->name), " ");
+    return LK_OK;
+}
+
+/* kind, owner, name, hub, and when it is due; overdue an hour later. */
+static enum lk_err
+errand_make(struct lk_txn *tx, enum lk_errand_kind kind, const char *owner, const char *name,
+            const char *hub, int64_t due_ms)
+{
+    struct lk_errand e = {.kind = kind,
+                          .version = UINT64_MAX >> 1,
+                          .tries = 3,
+                          .failure = LK_ERR_TLS,
+                          .created_ms = 7,
+                          .due_ms = due_ms,
+                          .deadline_ms = due_ms + 3600000};
+    enum lk_err err;
+
+    if ((err = lk_strcpy(e.owner, sizeof(e.owner), owner)) != LK_OK ||
+        (err = lk_strcpy(e.name, sizeof(e.name), name)) != LK_OK ||
+        (err = lk_strcpy(e.hub, sizeof(e.hub), hub)) != LK_OK ||
+        (err = lk_buf_puts(&e.sealed, "sealed")) != LK_OK) {
+        return err;
+    }
+    err = lk_txn_errand_put(tx, &e);
+    lk_errand_fini(&e);
+    return err;
+}
+
+static enum lk_err
+errands_put_run(struct lk_txn *tx, void *arg)
+{
+    int64_t now = lk_txn_now_ms(tx);
+    enum lk_err err;
+
+    if (errand_make(tx, LK_ERRAND_ASSIGN, "", "Dev-1", "hub-b", now) != LK_ERR_ARG ||
+        errand_make(tx, LK_ERRAND_ASSIGN, SCOPE, "", "hub-b", now) != LK_ERR_ARG ||
+        errand_make(tx, LK_ERRAND_ASSIGN, SCOPE, "Dev-1", "", now) != LK_ERR_ARG ||
+        errand_make(tx, (enum lk_errand_kind)0, SCOPE, "Dev-1", "hub-b", now) != LK_ERR_ARG) {
+        return LK_ERR_FORMAT;
+    }
+    if ((err = errand_make(tx, LK_ERRAND_ASSIGN, SCOPE, "Dev-1", "hub-b", now - 1)) != LK_OK ||
+        (err = errand_make(tx, LK_ERRAND_LEAVE, "hub-b", "Dev-1", "hub-b", now - 2)) != LK_OK ||
+        (err = errand_make(tx, LK_ERRAND_LEAVE, "hub-b", "dev-1", "hub-b", now + 1)) != LK_OK) {
+        return err;
+    }
+    return errand_make(tx, LK_ERRAND_LEAVE, "hub-d", "x", "hub-d", now - 3600000);
+}
+
+struct errand_lists {
+    char hubs[64], due[128], some[128], overdue[128];
+    int64_t count, counted_to;
+    struct lk_errand got;
+};
+
+static enum lk_err
+errands_list_run(struct lk_txn *tx, void *arg)
+{
+    struct errand_lists *l = (struct errand_lists *)arg;
+    char hub[LK_HOST_NAME_MAX + 1] = "";
+    enum lk_err err;
+
+    memset(l, 0, sizeof(*l));
+    while ((err = lk_txn_errand_next_hub(tx, hub, hub)) == LK_OK) {
+        (void)strcat(l->hubs, hub);
+    }
+    if (err != LK_ERR_NOT_FOUND ||
+        (err = lk_txn_errand_due(tx, "hub-b", 10, errand_add, l->due)) != LK_OK ||
+        (err = lk_txn_errand_due(tx, "hub-b", 1, errand_add, l->some)) != LK_OK ||
+        (err = lk_txn_errand_overdue(tx, 10, errand_add, l->overdue)) != LK_OK ||
+        (err = lk_txn_errand_count(tx, "hub-b", 100, &l->count)) != LK_OK ||
+        (err = lk_txn_errand_count(tx, "hub-b", 2, &l->counted_to)) != LK_OK ||
+        lk_txn_errand_count(tx, "hub-b", -1, &l->count) != LK_ERR_ARG) {
+        return err;
+    }
+    return lk_txn_errand_get(tx, LK_ERRAND_ASSIGN, SCOPE, "DEV-1", &l->got);
+}
+
+static enum lk_err
+errand_drop_run(struct lk_txn *tx, void *arg)
+{
+    return lk_txn_errand_delete(tx, LK_ERRAND_LEAVE, "hub-b", (const char *)arg);
+}
+
+static enum lk_err
+errand_get_run(struct lk_txn *tx, void *arg)
+{
+    return lk_txn_errand_get(tx, LK_ERRAND_ASSIGN, SCOPE, (const char *)arg,
+                             &(struct lk_errand){.tries = 0});
+}
+
+/* Errands are put, found by hub and by time, and deleted; the name of an ASSIGN in any case. */
+static void
+errands(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct errand_lists l;
+    char upper[] = "Dev-1", other[] = "DEV-1";
+
+    assert_int_equal(in_read(f, errands_put_run, NULL), LK_ERR_ARG); /* it cannot write */
+    assert_int_equal(in_write(f, errands_put_run, NULL), LK_OK);
+    assert_int_equal(in_read(f, errands_list_run, &l), LK_OK);
+    assert_string_equal(l.hubs, "hub-bhub-d");
+    assert_string_equal(l.due, "hub-b/Dev-1 " SCOPE "/dev-1 ");
+    assert_string_equal(l.some, "hub-b/Dev-1 ");
+    assert_string_equal(l.overdue, "hub-d/x ");
+    assert_int_equal(l.count, 3);
+    assert_int_equal(l.counted_to, 2);
+    assert_int_equal(l.got.version, UINT64_MAX >> 1);
+    assert_int_equal(l.got.tries, 3);
+    assert_int_equal(l.got.failure, LK_ERR_TLS);
+    assert_int_equal(l.got.created_ms, 7);
+    assert_int_equal(l.got.deadline_ms, l.got.due_ms + 3600000);
+    assert_memory_equal(l.got.sealed.data, "sealed", 6);
+    lk_errand_fini(&l.got);
+    assert_int_equal(in_write(f, errand_drop_run, other), LK_ERR_NOT_FOUND);
+    assert_int_equal(in_write(f, errand_drop_run, upper), LK_OK);
+    assert_int_equal(in_write(f, errand_drop_run, upper), LK_ERR_NOT_FOUND);
+    assert_int_equal(in_read(f, errands_list_run, &l), LK_OK);
+    assert_string_equal(l.due, SCOPE "/dev-1 ");
+    lk_errand_fini(&l.got);
+}
+
+/* An errand for a registration goes with it. */
+static void
+errand_of_a_deleted_registration(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct lk_registration r;
+    char id[] = "dev-1";
+
+    registration_make(&r, "dev-1", 1);
+    assert_int_equal(do_reg_put(f, &r, 0), LK_OK);
+    assert_int_equal(in_write(f, errands_put_run, NULL), LK_OK);
+    assert_int_equal(do_reg_delete(f, "DEV-1", NULL), LK_OK);
+    assert_int_equal(in_read(f, errand_get_run, id), LK_ERR_NOT_FOUND);
+    lk_registration_fini(&r);
+}
+
 /* ---- Audit ------------------------------------------------------------------------------------
  */
 
@@ -1145,6 +1291,8 @@ main(int argc, char **argv)
         CASE(registration_pages),
         CASE(hubs),
         CASE(identities),
+        CASE(errands),
+        CASE(errand_of_a_deleted_registration),
         CASE(identity_pages),
         CASE(audit_chain),
         CASE(audit_is_keyed),

@@ -147,9 +147,9 @@ schema_is_judged(void **state)
     raw_sql(f, "PRAGMA user_version = 999");
     assert_int_equal(open_again(f, true, error), LK_ERR_SCHEMA);
     assert_non_null(strstr(error, "999"));
-    raw_sql(f, "PRAGMA user_version = 2; PRAGMA application_id = 7");
+    raw_sql(f, "PRAGMA user_version = 3; PRAGMA application_id = 7");
     assert_int_equal(open_again(f, true, error), LK_ERR_SCHEMA);
-    raw_sql(f, "PRAGMA user_version = 2; PRAGMA application_id = 0x4c4b6579");
+    raw_sql(f, "PRAGMA user_version = 3; PRAGMA application_id = 0x4c4b6579");
     assert_int_equal(open_again(f, false, error), LK_OK);
 
     (void)snprintf(other.dir, sizeof(other.dir), "/tmp/lk-store-XXXXXX");
