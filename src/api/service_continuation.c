@@ -9,8 +9,6 @@
 
 #define MAC_LEN 16u
 
-static const char domain[] = "latchkey continuation v1";
-
 /* Every field with its length in front, so that no two queries share a MAC. */
 static enum lk_err
 mac_make(const struct lk_service_call *c, size_t key, const char *after, uint8_t ret[32])
@@ -19,15 +17,14 @@ mac_make(const struct lk_service_call *c, size_t key, const char *after, uint8_t
     const char *group = c->route.id != NULL ? c->route.id : "";
     enum lk_err err;
 
-    if ((err = lk_buf_put(&text, domain, sizeof(domain))) != LK_OK ||
-        (err = lk_buf_put_u8(&text, (uint8_t)c->route.collection)) != LK_OK ||
+    if ((err = lk_buf_put_u8(&text, (uint8_t)c->route.collection)) != LK_OK ||
         (err = lk_buf_put_2b(&text, c->scope.id, strlen(c->scope.id))) != LK_OK ||
         (err = lk_buf_put_2b(&text, group, strlen(group))) != LK_OK ||
         (err = lk_buf_put_2b(&text, c->query_text, strlen(c->query_text))) != LK_OK ||
         (err = lk_buf_put_2b(&text, after, strlen(after))) != LK_OK) {
         return err;
     }
-    return lk_keyring_challenge_mac(c->ring, key, &LK_PART(text.data, text.len), 1, ret);
+    return lk_keyring_continuation_mac(c->ring, key, &LK_PART(text.data, text.len), 1, ret);
 }
 
 enum lk_err
@@ -36,7 +33,7 @@ lk_svc_continuation_make(const struct lk_service_call *c, const char *after,
 {
     LK_AUTO_BUF struct lk_buf raw = LK_BUF_INIT;
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
-    size_t key = lk_keyring_count(c->ring) - 1;
+    size_t key = lk_keyring_issuing(c->ring, lk_clock_unix_ms(c->api->clock));
     uint8_t mac[32];
     enum lk_err err;
 

@@ -18,6 +18,7 @@ struct ring_key {
     uint64_t id;
     int64_t created_ms;
     uint8_t challenge[32];         /* derived, "latchkey challenge v1" */
+    uint8_t continuation[32];      /* derived, "latchkey continuation v1" */
     uint8_t seal[LK_SEAL_KEY_LEN]; /* derived, "latchkey seal v1" */
 };
 
@@ -210,6 +211,8 @@ line_parse(const char *line, size_t len, struct ring_key *key, uint8_t audit[32]
     }
     key->created_ms = (int64_t)created_ms;
     if ((err = lk_hkdf(raw.data, raw.len, "latchkey challenge v1", key->challenge, 32)) != LK_OK ||
+        (err = lk_hkdf(raw.data, raw.len, "latchkey continuation v1", key->continuation, 32)) !=
+            LK_OK ||
         (err = lk_hkdf(raw.data, raw.len, "latchkey seal v1", key->seal, LK_SEAL_KEY_LEN)) !=
             LK_OK) {
         return err;
@@ -416,6 +419,13 @@ lk_keyring_challenge_mac(const struct lk_keyring *k, size_t i, const struct lk_p
                          size_t parts_count, uint8_t ret[32])
 {
     return lk_hmac(LK_SHA256, k->keys[i].challenge, 32, parts, parts_count, ret);
+}
+
+enum lk_err
+lk_keyring_continuation_mac(const struct lk_keyring *k, size_t i, const struct lk_part *parts,
+                            size_t parts_count, uint8_t ret[32])
+{
+    return lk_hmac(LK_SHA256, k->keys[i].continuation, 32, parts, parts_count, ret);
 }
 
 void

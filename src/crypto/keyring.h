@@ -14,8 +14,8 @@
 #define LK_KEYRING_KEYS_MAX 64u
 #define LK_KEYRING_ERROR_CAP 256u
 #define LK_MASTER_KEY_LEN 32u
-/* A new key is used for new challenges only after this time, so that every instance has read it by
- * then. */
+/* A new key is used for new challenges and continuations only after this time, so that every
+ * instance has read it by then. */
 #define LK_KEYRING_GRACE_MS 15000
 
 struct lk_keyring; /* immutable once loaded; reference counted; any thread */
@@ -45,7 +45,7 @@ size_t lk_keyring_count(const struct lk_keyring *k);
 uint64_t lk_keyring_id(const struct lk_keyring *k, size_t i);        /* i-th key, oldest first */
 int64_t lk_keyring_created_ms(const struct lk_keyring *k, size_t i); /* i-th key */
 
-/* The key that new challenges are made with at now_ms. */
+/* The key that new challenges and continuations are made with at now_ms. */
 size_t lk_keyring_issuing(const struct lk_keyring *k, int64_t now_ms);
 
 /* True when a challenge made with key i within the last window_ms may still be answered. */
@@ -58,6 +58,11 @@ LK_MUST_CHECK enum lk_err lk_keyring_find(const struct lk_keyring *k, uint64_t i
 LK_MUST_CHECK enum lk_err lk_keyring_challenge_mac(const struct lk_keyring *k, size_t i,
                                                    const struct lk_part *parts, size_t parts_count,
                                                    uint8_t ret[32]);
+
+/* HMAC-SHA256 under the key derived from key i for tokens with which a query goes on. */
+LK_MUST_CHECK enum lk_err lk_keyring_continuation_mac(const struct lk_keyring *k, size_t i,
+                                                      const struct lk_part *parts,
+                                                      size_t parts_count, uint8_t ret[32]);
 
 /* The key of the audit chain: derived from the first key, so it never changes. The caller wipes it.
  */

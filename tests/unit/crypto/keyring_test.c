@@ -385,6 +385,23 @@ challenge_keys_are_derived(void **state)
     assert_memory_not_equal(one, plain, 32);
 }
 
+/* Each use of a master key has a key of its own. */
+static void
+continuation_keys_are_others(void **state)
+{
+    const struct lk_part part = LK_PART("message", 7);
+    uint8_t challenge[32], one[32], two[32];
+    LK_AUTO(lk_keyring) struct lk_keyring *ring = NULL;
+
+    write_file(KEY_1 KEY_2, 0600);
+    ring = load();
+    assert_int_equal(lk_keyring_challenge_mac(ring, 0, &part, 1, challenge), LK_OK);
+    assert_int_equal(lk_keyring_continuation_mac(ring, 0, &part, 1, one), LK_OK);
+    assert_int_equal(lk_keyring_continuation_mac(ring, 1, &part, 1, two), LK_OK);
+    assert_memory_not_equal(challenge, one, 32);
+    assert_memory_not_equal(one, two, 32);
+}
+
 /* The audit chain's key is the first key's, also after a rotation. */
 static void
 audit_key_stays(void **state)
@@ -500,6 +517,7 @@ main(void)
         RING_TEST(issuing_waits_for_grace),
         RING_TEST(accepts_within_window),
         RING_TEST(challenge_keys_are_derived),
+        RING_TEST(continuation_keys_are_others),
         RING_TEST(audit_key_stays),
         RING_TEST(unseals_under_old_key),
         RING_TEST(refuses_other_place_or_bytes),
