@@ -60,6 +60,10 @@ eks_parse(const json_t *tpm, struct lk_svc_fault *fault, struct lk_enrollment *e
     if (more != NULL && !json_is_null(more) && !json_is_array(more)) {
         return lk_svc_fault(fault, LK_SVC_BAD_EK, "endorsementKeys: expected an array");
     }
+    if (json_array_size(more) > LK_EKS_MAX) {
+        return lk_svc_fault(fault, LK_SVC_BAD_EK, "endorsementKeys: expected at most %u",
+                            LK_EKS_MAX);
+    }
     for (size_t i = 0; i < json_array_size(more); i++) {
         if ((text = json_string_value(json_array_get(more, i))) == NULL) {
             return lk_svc_fault(fault, LK_SVC_BAD_EK, "endorsementKeys: expected base64 texts");
@@ -119,10 +123,11 @@ rules_parse(const json_t *tpm, struct lk_svc_fault *fault, struct lk_enrollment 
         return lk_svc_fault(fault, LK_SVC_BAD_REQUEST,
                             "attestation.tpm of a group: needs ekCertificate with its rules");
     }
+    e->attestation = LK_ATTESTATION_EK_CERT;
     if ((err = lk_json_write(object, &text)) == LK_OK &&
-        (err = lk_ek_rules_parse(text.data, text.len, error, &rules)) == LK_OK) {
-        e->attestation = LK_ATTESTATION_EK_CERT;
-        return lk_ek_rules_format(&rules, &e->rules);
+        (err = lk_ek_rules_parse(text.data, text.len, error, &rules)) == LK_OK &&
+        (err = lk_ek_rules_format(&rules, &e->rules)) == LK_OK) {
+        return LK_OK;
     }
     return err == LK_ERR_NOMEM
                ? err

@@ -182,12 +182,37 @@ hub_take(const json_t *value, const char *name, struct lk_svc_fault *fault, stru
     return LK_OK;
 }
 
-/* The older iotHubHostName counts when there is nothing of the newer members. */
+/*
+ * The older iotHubHostName is a static policy with one hub. Beside the newer members it may say the
+ * same as they do, or say what a static policy leaves open; what contradicts them is refused, since
+ * either reading would send devices where the operator did not want them.
+ */
+static enum lk_err
+legacy_hub_parse(const json_t *object, struct lk_svc_fault *fault, struct lk_enrollment *e)
+{
+    const char *text;
+    enum lk_err err = lk_svc_text(object, "iotHubHostName", LK_SVC_BAD_REQUEST, fault, &text);
+
+    if (err != LK_OK || text == NULL || text[0] == '\0') {
+        return err;
+    }
+    if (e->hubs_count == 1 && lk_ascii_caseeq(text, strlen(text), e->hubs[0], strlen(e->hubs[0]))) {
+        return LK_OK;
+    }
+    if (e->hubs_count > 0 ||
+        (e->allocation != LK_ALLOC_DEFAULT && e->allocation != LK_ALLOC_STATIC)) {
+        return lk_svc_fault(fault, LK_SVC_BAD_REQUEST,
+                            "iotHubHostName: contradicts allocationPolicy or iotHubs, which take "
+                            "its place");
+    }
+    e->allocation = LK_ALLOC_STATIC;
+    return hub_take(json_object_get(object, "iotHubHostName"), "iotHubHostName", fault, e);
+}
+
 static enum lk_err
 hubs_parse(const json_t *object, struct lk_svc_fault *fault, struct lk_enrollment *e)
 {
     const json_t *hubs = json_object_get(object, "iotHubs");
-    const json_t *legacy = json_object_get(object, "iotHubHostName");
     enum lk_err err = LK_OK;
 
     if (hubs != NULL && !json_is_null(hubs) && !json_is_array(hubs)) {
@@ -200,12 +225,7 @@ hubs_parse(const json_t *object, struct lk_svc_fault *fault, struct lk_enrollmen
     for (size_t i = 0; err == LK_OK && i < json_array_size(hubs); i++) {
         err = hub_take(json_array_get(hubs, i), "iotHubs", fault, e);
     }
-    if (err != LK_OK || e->hubs_count > 0 || e->allocation != LK_ALLOC_DEFAULT || legacy == NULL ||
-        json_is_null(legacy) || json_string_length(legacy) == 0) {
-        return err;
-    }
-    e->allocation = LK_ALLOC_STATIC;
-    return hub_take(legacy, "iotHubHostName", fault, e);
+    return err != LK_OK ? err : legacy_hub_parse(object, fault, e);
 }
 
 static enum lk_err

@@ -331,9 +331,14 @@ call_route(struct lk_service_call *c)
     if (err == LK_OK) {
         err = lk_svc_route(&c->path, lk_http_request_method(c->req), &c->route);
     }
-    if (err == LK_ERR_UNSUPPORTED) {
-        lk_http_reply_header(c->req, "x-ms-error-code", "405001");
+    if (err == LK_ERR_UNSUPPORTED && lk_http_request_method(c->req) == LK_HTTP_OPTIONS) {
         lk_api_wrong_method(c->req, c->route.allow);
+        return false;
+    }
+    if (err == LK_ERR_UNSUPPORTED) {
+        lk_http_reply_header(c->req, "Allow", c->route.allow);
+        (void)lk_svc_fault(&c->fault, LK_DPS_METHOD_NOT_ALLOWED, "Method not allowed");
+        answer_fault(c);
         return false;
     }
     if (err != LK_OK) {

@@ -1,7 +1,7 @@
 /*
  * Queries, page by page (service-api.md section 8). Rows are walked in order of their lower-case
- * ids, and those that match are answered. The work of a call is bounded in rows that are looked at
- * and in bytes of the answer: a page may end early, even empty, with a continuation.
+ * ids, and those that match are answered. The work of a call is bounded in time, in rows that are
+ * looked at and in bytes of the answer: a page may end early, even empty, with a continuation.
  */
 #include <string.h>
 
@@ -13,10 +13,23 @@
 
 struct page {
     struct lk_service_call *c;
+    int64_t begun_ms; /* of the monotonic clock */
     size_t looked, rows;
     bool more;
     char last[LK_REGISTRATION_ID_MAX + 1]; /* lower case; "" before the first row */
 };
+
+/* A page has its rows, or the event loop has done enough for it. */
+static bool
+page_is_full(const struct page *p)
+{
+    if (p->looked == LK_SVC_SCAN_MAX || p->rows == p->c->page_max ||
+        p->c->answer.len > LK_SVC_PAGE_BYTES) {
+        return true;
+    }
+    return p->looked >= LK_SVC_TURN_ROWS_MIN &&
+           lk_clock_mono_ms(p->c->api->clock) - p->begun_ms >= LK_SVC_TURN_MS;
+}
 
 /* Whether to go on with this row. False: the page is whole, or nothing more can match. */
 static bool
@@ -29,8 +42,7 @@ row_begin(struct page *p, const char *id)
     if (lk_query_id_past(&p->c->query, lower)) {
         return false;
     }
-    if (p->looked == LK_SVC_SCAN_MAX || p->rows == p->c->page_max ||
-        p->c->answer.len > LK_SVC_PAGE_BYTES) {
+    if (page_is_full(p)) {
         p->more = true;
         return false;
     }
@@ -227,7 +239,7 @@ static enum lk_err
 query_run(struct lk_service_call *c, struct lk_txn *tx)
 {
     char after[LK_REGISTRATION_ID_MAX + 1];
-    struct page p = {.c = c};
+    struct page p = {.c = c, .begun_ms = lk_clock_mono_ms(c->api->clock)};
     enum lk_err err;
 
     c->status = 200;

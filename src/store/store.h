@@ -119,8 +119,9 @@ enum lk_allocation {
 
 struct lk_scope {
     char id[LK_ID_SCOPE_MAX + 1];
-    char service_host[LK_HOST_NAME_MAX + 1]; /* under which its operators' API is reached, lower
-                                                case; "": any, when there is no other scope */
+    char service_host[LK_HOST_NAME_MAX + 1]; /* under which its operators' API is reached when
+                                                there are several scopes, lower case; "": none.
+                                                A single scope is reached under any */
     enum lk_allocation allocation;           /* of enrollments that name none; never CUSTOM */
     int64_t created_ms;                      /* set by the store */
 };

@@ -66,9 +66,9 @@ class Operator:
             headers.append(("x-ms-continuation", continuation))
         return self.ask("POST", path, {"query": text}, headers=headers)
 
-    def all(self, path, text="SELECT *", count=None):
-        """Every row of a query, over its pages."""
-        rows, continuation = [], None
+    def all(self, path, text="SELECT *", count=None, continuation=None):
+        """Every row of a query, over its pages, from a continuation on."""
+        rows = []
         while True:
             answer = self.query(path, text, count, continuation)
             assert answer.status == 200, answer
