@@ -53,6 +53,7 @@ call_log(const struct lk_device_call *c, enum lk_log_level level, const char *ev
            LK_F_TEXT("scope", lk_device_call_scope(c)),
            LK_F_TEXT("registration_id", lk_device_call_registration_id(c)),
            LK_F_TEXT("reason", reason),
+           LK_F_TEXT("registered_as", answer == NULL ? NULL : answer->registered_as),
            LK_F_TEXT("hub", state == NULL ? NULL : text_or_none(state->assigned_hub)),
            LK_F_TEXT("device_id", state == NULL ? NULL : text_or_none(state->device_id)),
            LK_F_TEXT("error",
@@ -188,7 +189,8 @@ answer_failure(struct lk_device_call *c, const struct lk_reg_answer *answer)
     while (f->verdict != answer->verdict && f->verdict != LK_REG_ERROR) {
         f++;
     }
-    call_log_gated(c, f->level, f->event, f->code / 1000, answer->reason, answer);
+    call_log_gated(c, f->level, answer->registered_as != NULL ? "ek.duplicate" : f->event,
+                   f->code / 1000, answer->reason, answer);
     lk_api_error(c->req, f->code, f->message);
 }
 

@@ -24,7 +24,8 @@ enum lk_metric {
     LK_M_REG_REFUSED,
     LK_M_REG_FAILED,
     LK_M_REG_POLLS,
-    LK_M_SERVICE_DONE, /* calls of the operators' API */
+    LK_M_EK_DUPLICATES, /* devices refused for an EK that another registration has */
+    LK_M_SERVICE_DONE,  /* calls of the operators' API */
     LK_M_SERVICE_REFUSED,
     LK_M_SERVICE_REJECTED,
     LK_M_SERVICE_FAILED,

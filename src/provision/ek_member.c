@@ -14,13 +14,14 @@
  * enrollment names, or that another registration was made with, is admitted by no group; nor is
  * another EK under the id of a registration that is there. So no device gets around being disabled
  * by another id, one EK has one registration, and whoever buys a chip of the same maker takes over
- * nobody's. Among groups that fit, the first enabled one in order of id admits. They are searched
+ * nobody's. An EK that is registered elsewhere is challenged all the same and refused when its TPM
+ * has answered: the alarm names a chip, and a certificate alone, which is no secret, raises none.
+ * Among groups that fit, the first enabled one in order of id admits. They are searched
  * whenever there is a certificate, so that time does not tell who is enrolled.
  */
 #include <string.h>
 
 #include "base/codec.h"
-#include "base/log.h"
 #include "provision/provision_int.h"
 
 enum lk_err
@@ -166,34 +167,29 @@ group_search(struct search *s, struct lk_txn *tx)
 /* ---- one EK, one registration, and the reverse; quota ------------------------------------------
  */
 
-static bool
-id_is_own(const struct lk_reg_op *op, const char *id)
+/* Another registration with the EK, whichever came first; "" in ret: none. */
+static enum lk_err
+elsewhere_find(const struct lk_reg_op *op, struct lk_txn *tx, char ret[LK_REGISTRATION_ID_MAX + 1])
 {
-    const char *own = op->req.registration_id;
+    enum lk_err err = lk_txn_registration_of_ek_elsewhere(tx, op->req.scope, op->ek.id,
+                                                          op->req.registration_id, ret);
 
-    return lk_ascii_caseeq(id, strlen(id), own, strlen(own));
+    if (err == LK_ERR_NOT_FOUND) {
+        ret[0] = '\0';
+        return LK_OK;
+    }
+    return err;
 }
 
-/* Whether another registration, one that is not deleted, was made with the EK: the alarm. */
-static enum lk_err
-registered_elsewhere(const struct lk_reg_op *op, struct lk_txn *tx, bool *ret)
+const char *
+lk_ek_member_object(struct lk_reg_op *op)
 {
-    struct lk_registration other = {.generation = 0};
-    char id[LK_REGISTRATION_ID_MAX + 1];
-    enum lk_err err = lk_txn_registration_by_ek(tx, op->req.scope, op->ek.id, id);
-
-    *ret = false;
-    if (err != LK_OK || id_is_own(op, id)) {
-        return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+    if (op->elsewhere[0] == '\0') {
+        return NULL;
     }
-    err = lk_txn_registration_get(tx, op->req.scope, id, &other);
-    *ret = err == LK_OK && other.status != LK_REG_NONE;
-    lk_registration_fini(&other);
-    if (*ret) {
-        lk_log(LK_LOG_WARNING, "ek.duplicate", LK_F_TEXT("scope", op->req.scope),
-               LK_F_TEXT("registration_id", op->req.registration_id), LK_F_TEXT("registered", id));
-    }
-    return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+    op->is_duplicate = true; /* for the refusal's log line and record */
+    lk_metric_add(LK_M_EK_DUPLICATES, 1);
+    return "group.ek_registered";
 }
 
 static enum lk_err
@@ -204,7 +200,8 @@ quota_judge(const struct lk_reg_op *op, struct lk_txn *tx, const struct lk_enrol
     int64_t count;
     enum lk_err err;
 
-    if (op->recorded && strcmp(op->record.group, g->id) == 0) {
+    if (op->recorded &&
+        lk_ascii_caseeq(op->record.group, strlen(op->record.group), g->id, strlen(g->id))) {
         return LK_OK; /* it is counted already */
     }
     if ((err = lk_ek_rules_parse(g->rules.data, g->rules.len, NULL, &rules)) != LK_OK) {
@@ -220,13 +217,16 @@ quota_judge(const struct lk_reg_op *op, struct lk_txn *tx, const struct lk_enrol
     return err;
 }
 
-/* What only a consistent view of the store can say: *ret_why stays NULL when nothing objects. */
+/*
+ * What only a consistent view of the store can say: *ret_why stays NULL and elsewhere "" when
+ * nothing objects.
+ */
 static enum lk_err
-place_judge(const struct lk_reg_op *op, struct lk_txn *tx, const char *group, const char **ret_why)
+place_judge(const struct lk_reg_op *op, struct lk_txn *tx, const char *group,
+            char elsewhere[LK_REGISTRATION_ID_MAX + 1], const char **ret_why)
 {
     struct lk_enrollment g;
     char id[LK_REGISTRATION_ID_MAX + 1];
-    bool elsewhere;
     enum lk_err err = lk_txn_enrollment_by_ek(tx, op->req.scope, op->ek.id, id);
 
     if (err != LK_ERR_NOT_FOUND) {
@@ -237,8 +237,7 @@ place_judge(const struct lk_reg_op *op, struct lk_txn *tx, const char *group, co
         *ret_why = "group.id_registered";
         return LK_OK;
     }
-    if ((err = registered_elsewhere(op, tx, &elsewhere)) != LK_OK || elsewhere) {
-        *ret_why = "group.ek_registered";
+    if ((err = elsewhere_find(op, tx, elsewhere)) != LK_OK || elsewhere[0] != '\0') {
         return err;
     }
     lk_enrollment_init(&g);
@@ -289,6 +288,7 @@ lk_ek_member_read(struct lk_reg_op *op, struct lk_txn *tx)
     struct search s = {.op = op};
     enum lk_err err;
 
+    op->elsewhere[0] = '\0';
     if (op->groups == LK_GROUPS_RECORDED) {
         recorded_ek_fill(op);
         return LK_OK;
@@ -304,7 +304,8 @@ lk_ek_member_read(struct lk_reg_op *op, struct lk_txn *tx)
         return LK_OK;
     }
     op->groups_why = NULL;
-    if ((err = place_judge(op, tx, s.id, &op->groups_why)) != LK_OK || op->groups_why != NULL) {
+    err = place_judge(op, tx, s.id, op->elsewhere, &op->groups_why);
+    if (err != LK_OK || op->groups_why != NULL) {
         return err;
     }
     return adopt(op, tx, s.id);
@@ -313,12 +314,13 @@ lk_ek_member_read(struct lk_reg_op *op, struct lk_txn *tx)
 enum lk_err
 lk_ek_member_still(const struct lk_reg_op *op, struct lk_txn *tx)
 {
+    char elsewhere[LK_REGISTRATION_ID_MAX + 1] = "";
     const char *why = NULL;
     enum lk_err err;
 
     if (op->group[0] == '\0' || op->enrollment.attestation != LK_ATTESTATION_EK_CERT) {
         return LK_OK;
     }
-    err = place_judge(op, tx, op->group, &why);
-    return err == LK_OK && why != NULL ? LK_ERR_PRECONDITION : err;
+    err = place_judge(op, tx, op->group, elsewhere, &why);
+    return err == LK_OK && (why != NULL || elsewhere[0] != '\0') ? LK_ERR_PRECONDITION : err;
 }

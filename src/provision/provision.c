@@ -198,8 +198,7 @@ lk_op_answer(struct lk_reg_op *op, const struct lk_reg_answer *answer)
     op->answered = true;
     if (answer->verdict == LK_REG_REFUSED) {
         lk_metric_add(LK_M_REG_REFUSED, 1);
-        lk_refusals_note(op->p->refusals, op->req.scope, op->req.registration_id, answer->reason,
-                         op->request_id);
+        lk_refusals_note(op->p->refusals, op, answer);
     }
     op->done(op->arg, answer);
 }
@@ -224,7 +223,8 @@ lk_op_fault(struct lk_reg_op *op, enum lk_err err)
 void
 lk_op_stop(struct lk_reg_op *op, enum lk_err err, const char *reason)
 {
-    struct lk_reg_answer answer = {.reason = reason};
+    struct lk_reg_answer answer = {.reason = reason,
+                                   .registered_as = op->is_duplicate ? op->elsewhere : NULL};
 
     switch (err) {
     case LK_ERR_FORMAT:

@@ -77,9 +77,11 @@ enum lk_reg_verdict {
 struct lk_reg_answer {
     enum lk_reg_verdict verdict;
     const char
-        *reason;     /* stable code for the operator's log; never for the device; static storage */
-    enum lk_err err; /* behind BUSY and ERROR */
-    struct lk_buf auth_key; /* CHALLENGE: the raw blob */
+        *reason; /* stable code for the operator's log; never for the device; static storage */
+    const char *registered_as; /* REFUSED: the other registration with the EK that the device has
+                                  proved, which is an alarm; NULL: none. As reason; borrowed. */
+    enum lk_err err;           /* behind BUSY and ERROR */
+    struct lk_buf auth_key;    /* CHALLENGE: the raw blob */
     struct lk_dps_state state;
 };
 

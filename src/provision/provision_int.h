@@ -54,13 +54,14 @@ size_t lk_srk_cache_find(struct lk_srk_cache *c, const char *scope, const char *
  */
 
 struct lk_refusals;
+struct lk_reg_op;
 
 LK_MUST_CHECK enum lk_err lk_refusals_new(const struct lk_provision_config *config,
                                           struct lk_refusals **ret);
 void lk_refusals_free(struct lk_refusals *r); /* not while it is busy */
-/* Record a refusal, or count it when there are too many. All text is copied. */
-void lk_refusals_note(struct lk_refusals *r, const char *scope, const char *registration_id,
-                      const char *reason, const char *request_id);
+/* Record a refusal, or count it when there are too many. What is kept is copied. */
+void lk_refusals_note(struct lk_refusals *r, const struct lk_reg_op *op,
+                      const struct lk_reg_answer *answer);
 /* Write what waits, and the summary when it is due. Called with every operation. */
 void lk_refusals_flush(struct lk_refusals *r);
 bool lk_refusals_busy(const struct lk_refusals *r);
@@ -119,7 +120,10 @@ struct lk_reg_op {
     char group[LK_REGISTRATION_ID_MAX + 1]; /* that admits the device: enrollment is then its terms
                                                under the device's ids; "": none */
     const char *groups_why;                 /* none of those that were searched: why */
-    struct lk_shared_keys keys;             /* of the device, when it proves itself by one */
+    char elsewhere[LK_REGISTRATION_ID_MAX + 1]; /* another registration with the EK of a device that
+                                                   a group would admit; "": none */
+    bool is_duplicate;                          /* the device has proved that EK: it is refused */
+    struct lk_shared_keys keys;                 /* of the device, when it proves itself by one */
 
     /* What becomes of it (assignment.c). */
     unsigned tries;
@@ -209,6 +213,9 @@ LK_MUST_CHECK enum lk_err lk_member_poll_judge(const struct lk_reg_op *op, const
 LK_MUST_CHECK enum lk_err lk_ek_cert_keep(struct lk_reg_op *op);
 /* Part of the read: the group that admits the device by its EK's certificate. */
 LK_MUST_CHECK enum lk_err lk_ek_member_read(struct lk_reg_op *op, struct lk_txn *tx);
+/* After the token was verified: why the device is refused for what its EK did before, or NULL. The
+ * alarm is raised here, so that none but the TPM itself raises it. */
+const char *lk_ek_member_object(struct lk_reg_op *op);
 /* In the transaction that assigns: LK_ERR_PRECONDITION when the group has no room any more, or the
  * EK is another's by now. */
 LK_MUST_CHECK enum lk_err lk_ek_member_still(const struct lk_reg_op *op, struct lk_txn *tx);

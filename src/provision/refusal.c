@@ -22,7 +22,8 @@
 struct refusal {
     char scope[LK_ID_SCOPE_MAX + 1];
     char registration_id[LK_REGISTRATION_ID_MAX + 1];
-    const char *reason; /* static */
+    const char *reason;                         /* static */
+    char elsewhere[LK_REGISTRATION_ID_MAX + 1]; /* where its EK is registered; "": not known */
     char request_id[LK_REQUEST_ID_MAX + 1];
 };
 
@@ -111,17 +112,22 @@ refusal_append(struct lk_txn *tx, const struct refusal *item)
 {
     LK_AUTO_BUF struct lk_buf detail = LK_BUF_INIT;
     const char *text;
-    enum lk_err err = lk_buf_printf(&detail, "{\"reason\":\"%s\",\"requestId\":\"%s\"}",
+    bool is_duplicate = item->elsewhere[0] != '\0';
+    enum lk_err err = lk_buf_printf(&detail, "{\"reason\":\"%s\",\"requestId\":\"%s\"",
                                     item->reason, item->request_id);
 
-    if (err != LK_OK) {
+    if (err == LK_OK && is_duplicate) { /* an id: nothing in it needs an escape */
+        err = lk_buf_printf(&detail, ",\"registeredAs\":\"%s\"", item->elsewhere);
+    }
+    if (err != LK_OK || (err = lk_buf_puts(&detail, "}")) != LK_OK) {
         return err;
     }
     if ((text = lk_buf_text(&detail)) == NULL) {
         return LK_ERR_NOMEM;
     }
-    return lk_txn_audit_append(tx, "device", "registration.refused", item->scope,
-                               item->registration_id, text);
+    return lk_txn_audit_append(tx, "device",
+                               is_duplicate ? "registration.ek_duplicate" : "registration.refused",
+                               item->scope, item->registration_id, text);
 }
 
 static enum lk_err
@@ -196,23 +202,35 @@ lk_refusals_flush(struct lk_refusals *r)
     lk_store_write(r->session, &r->job);
 }
 
-void
-lk_refusals_note(struct lk_refusals *r, const char *scope, const char *registration_id,
-                 const char *reason, const char *request_id)
+static enum lk_err
+refusal_fill(const struct lk_reg_op *op, const struct lk_reg_answer *answer, struct refusal *ret)
 {
-    struct refusal *item = &r->waiting.items[r->waiting.count];
+    const char *elsewhere = answer->registered_as != NULL ? answer->registered_as : "";
+    enum lk_err err;
+
+    ret->reason = answer->reason;
+    if ((err = lk_strcpy(ret->scope, sizeof(ret->scope), op->req.scope)) != LK_OK ||
+        (err = lk_strcpy(ret->registration_id, sizeof(ret->registration_id),
+                         op->req.registration_id)) != LK_OK ||
+        (err = lk_strcpy(ret->elsewhere, sizeof(ret->elsewhere), elsewhere)) != LK_OK) {
+        return err;
+    }
+    return lk_strcpy(ret->request_id, sizeof(ret->request_id), op->request_id);
+}
+
+void
+lk_refusals_note(struct lk_refusals *r, const struct lk_reg_op *op,
+                 const struct lk_reg_answer *answer)
+{
     int64_t now_mono_ms = lk_clock_mono_ms(r->clock);
     bool second = window_has_room(&r->second, now_mono_ms);
     bool hour = window_has_room(&r->hour, now_mono_ms);
 
     if (!second || !hour || r->waiting.count == BATCH_MAX ||
-        lk_strcpy(item->scope, sizeof(item->scope), scope) != LK_OK ||
-        lk_strcpy(item->registration_id, sizeof(item->registration_id), registration_id) != LK_OK ||
-        lk_strcpy(item->request_id, sizeof(item->request_id), request_id) != LK_OK) {
+        refusal_fill(op, answer, &r->waiting.items[r->waiting.count]) != LK_OK) {
         suppress(r, 1);
         return;
     }
-    item->reason = reason;
     r->waiting.count++;
     r->second.used++;
     r->hour.used++;

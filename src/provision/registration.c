@@ -219,6 +219,9 @@ attest(struct lk_reg_op *op)
     if (why == NULL && verified != LK_OK) {
         why = replayed == LK_OK ? "token.replayed" : "token.signature";
     }
+    if (why == NULL) {
+        why = lk_ek_member_object(op);
+    }
     if (why != NULL) {
         lk_op_stop(op, LK_ERR_REFUSED, why);
         return;

@@ -228,13 +228,14 @@ sq_registration_count_of_group(struct lk_txn *tx, const char *scope, const struc
 }
 
 enum lk_err
-sq_registration_by_ek(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN],
-                      char ret_id[LK_REGISTRATION_ID_MAX + 1])
+sq_registration_of_ek_elsewhere(struct lk_txn *tx, const char *scope,
+                                const uint8_t ek_id[LK_EK_ID_LEN], const struct store_key *own,
+                                char ret_id[LK_REGISTRATION_ID_MAX + 1])
 {
     static const char sql[] =
         "SELECT id FROM registration WHERE scope = ?1 AND ek_id = ?2 AND"
         " ek_id <> x'0000000000000000000000000000000000000000000000000000000000000000'"
-        " ORDER BY attested_ms DESC LIMIT 1";
+        " AND lower_id <> ?3 AND status <> 0 ORDER BY attested_ms DESC LIMIT 1";
     char id[LK_REGISTRATION_ID_MAX + 1];
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
@@ -244,6 +245,7 @@ sq_registration_by_ek(struct lk_txn *tx, const char *scope, const uint8_t ek_id[
     }
     sq_bind_text(q, 1, scope);
     sq_bind_blob(q, 2, ek_id, LK_EK_ID_LEN);
+    sq_bind_text(q, 3, own->text);
     if ((err = sq_step(q)) != LK_OK) {
         return err;
     }

@@ -360,11 +360,14 @@ LK_MUST_CHECK enum lk_err lk_txn_registration_page_of_group(
 LK_MUST_CHECK enum lk_err lk_txn_registration_count_of_group(struct lk_txn *tx, const char *scope,
                                                              const char *group, int64_t limit,
                                                              int64_t *ret);
-/* The registration that an EK was last used for. LK_ERR_NOT_FOUND. Serves the duplicate-EK alarm.
+/*
+ * A registration that was made with an EK under another id than own_id, which need not exist; of
+ * several the latest. Deleted ones do not count. LK_ERR_NOT_FOUND. Serves the duplicate-EK alarm.
  */
-LK_MUST_CHECK enum lk_err lk_txn_registration_by_ek(struct lk_txn *tx, const char *scope,
-                                                    const uint8_t ek_id[LK_EK_ID_LEN],
-                                                    char ret_id[LK_REGISTRATION_ID_MAX + 1]);
+LK_MUST_CHECK enum lk_err
+lk_txn_registration_of_ek_elsewhere(struct lk_txn *tx, const char *scope,
+                                    const uint8_t ek_id[LK_EK_ID_LEN], const char *own_id,
+                                    char ret_id[LK_REGISTRATION_ID_MAX + 1]);
 
 /* ---- Enrollment groups
  * ---------------------------------------------------------------------------------------- */

@@ -484,10 +484,16 @@ lk_txn_registration_count_of_group(struct lk_txn *tx, const char *scope, const c
 }
 
 enum lk_err
-lk_txn_registration_by_ek(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN],
-                          char ret_id[LK_REGISTRATION_ID_MAX + 1])
+lk_txn_registration_of_ek_elsewhere(struct lk_txn *tx, const char *scope,
+                                    const uint8_t ek_id[LK_EK_ID_LEN], const char *own_id,
+                                    char ret_id[LK_REGISTRATION_ID_MAX + 1])
 {
-    return ops_of(tx)->registration_by_ek(tx, scope, ek_id, ret_id);
+    struct store_key own;
+
+    if (store_key_of(own_id, &own) != LK_OK) {
+        return LK_ERR_ARG;
+    }
+    return ops_of(tx)->registration_of_ek_elsewhere(tx, scope, ek_id, &own, ret_id);
 }
 
 /* ---- Hubs -------------------------------------------------------------------------------------

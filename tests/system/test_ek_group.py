@@ -174,7 +174,16 @@ def test_duplicate(service, maker, make_device):
     register(device)
     device.id_options = ["--registration-id", "second-name"]
     expect_refused(device, "group.ek_registered")
-    assert '"ek.duplicate"' in service.log_text()
+    (line,) = [line for line in service.log() if line["event"] == "ek.duplicate"]
+    assert (line["registration_id"], line["registered_as"]) == ("second-name", "first-name"), line
+    assert "\nlatchkey_ek_duplicates_total 1\n" in service.admin("GET", "/metrics")[1].decode()
+    records = [json.loads(text) for text in
+               service.cli("audit", "list", "--json").stdout.splitlines()]
+    (record,) = [r for r in records if r["action"] == "registration.ek_duplicate"]
+    assert record["subject"] == "second-name", record
+    assert record["detail"]["registeredAs"] == "first-name", record
+    service.cli("registration", "remove", "first-name")
+    register(device)
 
 
 def test_window(service, maker, make_device):

@@ -492,6 +492,31 @@ log_lines(void **state)
     assert_ptr_equal(strchr(strchr(text, '\n') + 1, '\n') + 1, text + strlen(text));
 }
 
+/* The alarm of an EK is a refusal to the device, and the operator is told where it is registered.
+ */
+static void
+log_alarm(void **state)
+{
+    struct lk_http_request req = put("/0ne0/registrations/dev-1/register");
+    char text[4096] = "";
+    FILE *file = tmpfile();
+
+    assert_non_null(file);
+    lk_log_open(LK_LOG_JSON, fileno(file));
+    fake.answer.registered_as = "first-name";
+    handle(&req);
+    lk_log_open(LK_LOG_JSON, STDERR_FILENO);
+    rewind(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    assert_int_equal(fclose(file), 0);
+
+    assert_null(strstr(lk_buf_text(&req.answer), "first-name"));
+    expect_code(&req, LK_DPS_UNAUTHORIZED);
+    assert_non_null(strstr(text, "\"event\":\"ek.duplicate\""));
+    assert_non_null(strstr(text, "\"registered_as\":\"first-name\""));
+    assert_null(strstr(text, "registration.refused"));
+}
+
 /* An assigned device and a failed one are told with what an operator asks first. */
 static void
 log_ends(void **state)
@@ -600,10 +625,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(calls),    CASE(longest_ids),  CASE(unknown_paths), CASE(bad_ids),   CASE(methods),
-        CASE(query),    CASE(headers),      CASE(bodies),        CASE(challenge), CASE(accepted),
-        CASE(states),   CASE(failures),     CASE(later),         CASE(log_lines), CASE(log_flood),
-        CASE(log_ends), CASE(certificates),
+        CASE(calls),    CASE(longest_ids), CASE(unknown_paths), CASE(bad_ids),   CASE(methods),
+        CASE(query),    CASE(headers),     CASE(bodies),        CASE(challenge), CASE(accepted),
+        CASE(states),   CASE(failures),    CASE(later),         CASE(log_lines), CASE(log_flood),
+        CASE(log_ends), CASE(log_alarm),   CASE(certificates),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

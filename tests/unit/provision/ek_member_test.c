@@ -11,6 +11,7 @@
 #include <openssl/pem.h>
 
 #include "base/codec.h"
+#include "base/metrics.h"
 #include "provision/ek_group.h"
 #include "support/ek_maker.h"
 #include "support/rig.h"
@@ -116,6 +117,18 @@ group(struct world *w, const char *id, const char *more, bool enabled)
     assert_int_equal(lk_buf_printf(&g.rules, "{\"roots\":[\"%s\"]%s}", w->root_id, more), LK_OK);
     rig_write(&w->rig, group_run, &g);
     lk_enrollment_fini(&g);
+}
+
+static enum lk_err
+group_delete_run(struct lk_txn *tx, void *arg)
+{
+    return lk_txn_group_delete(tx, RIG_SCOPE, (const char *)arg, NULL);
+}
+
+static void
+group_delete(struct world *w, const char *id)
+{
+    rig_write(&w->rig, group_delete_run, (void *)(uintptr_t)id);
 }
 
 static int
@@ -342,6 +355,9 @@ quota(void **state)
     rig_attest(&d);
     group(w, "chips", ",\"quota\":2", true);
     rig_attest(&e);
+    group_delete(w, "chips"); /* and made anew in another spelling: the same group to its devices */
+    group(w, "Chips", ",\"quota\":2", true);
+    rig_attest(&d);
 }
 
 /* Two that come at once for the last place: one gets it. */
@@ -372,7 +388,30 @@ last_place(void **state)
 static enum lk_err
 registration_delete_run(struct lk_txn *tx, void *arg)
 {
-    return lk_txn_registration_delete(tx, RIG_SCOPE, "gate-1", NULL);
+    return lk_txn_registration_delete(tx, RIG_SCOPE, (const char *)arg, NULL);
+}
+
+static void
+registration_delete(struct world *w, const char *id)
+{
+    rig_write(&w->rig, registration_delete_run, (void *)(uintptr_t)id);
+}
+
+/* The alarm was raised as often as this, in the metrics and in the audit record, which says last
+ * that the EK is registered as registered. */
+static void
+expect_alarms(struct world *w, int64_t metric_before, size_t count, const char *registered)
+{
+    char detail[1024], want[256];
+
+    assert_int_equal(lk_metric_get(LK_M_EK_DUPLICATES) - metric_before, count);
+    assert_int_equal(rig_audit_count(&w->rig, "registration.ek_duplicate", detail, sizeof(detail)),
+                     count);
+    if (count > 0) {
+        (void)snprintf(want, sizeof(want), "\"registeredAs\":\"%s\"", registered);
+        assert_non_null(strstr(detail, want));
+        assert_non_null(strstr(detail, "\"reason\":\"group.ek_registered\""));
+    }
 }
 
 /* One EK, one registration: not under another id, nor under two at once. */
@@ -383,6 +422,7 @@ duplicate(void **state)
     struct rig_device d = device(w, &w->one), e = device(w, &w->one);
     RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
     RIG_AUTO_ANSWER struct rig_answer b = {.answered = false};
+    int64_t alarms = lk_metric_get(LK_M_EK_DUPLICATES);
     struct softtpm_opened nonce;
 
     trust(w, LK_TRUST_ROOT, &w->root);
@@ -398,7 +438,84 @@ duplicate(void **state)
     rig_wait(&w->rig, &b);
     assert_int_equal(a.verdict, LK_REG_ACCEPTED);
     assert_string_equal(b.reason, "group.ek_registered");
-    expect_refused(&e, "group.ek_registered");
+    expect_alarms(w, alarms, 1, w->one.id);
+    registration_delete(w, w->one.id);
+    rig_attest(&e);
+    rig_challenge(&d, &nonce);
+    expect_second_refused(&d, "group.ek_registered");
+    expect_alarms(w, alarms, 2, "another");
+}
+
+/*
+ * The alarm names a chip, so only the chip raises it: who has its certificate and public key, which
+ * are no secrets, is challenged as ever and learns nothing; nor does a wrong token raise it.
+ */
+static void
+duplicate_is_proved(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one), e = device(w, &w->one);
+    int64_t alarms = lk_metric_get(LK_M_EK_DUPLICATES);
+    struct softtpm_opened nonce, other;
+    char resource[256];
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"anyRegistrationId\":true", true);
+    rig_attest(&d);
+    e.id = "another";
+    rig_challenge(&e, &nonce);
+    expect_alarms(w, alarms, 0, NULL);
+    rig_challenge(&d, &other);
+    rig_sign(&other, rig_resource(&e, resource), w->rig.now_ms / 1000 + 60, "registration",
+             e.token);
+    expect_second_refused(&e, "token.signature");
+    expect_alarms(w, alarms, 0, NULL);
+    rig_sign(&nonce, rig_resource(&e, resource), w->rig.now_ms / 1000 + 60, "registration",
+             e.token);
+    expect_second_refused(&e, "group.ek_registered");
+    expect_second_refused(&e, "group.ek_registered");
+    expect_alarms(w, alarms, 2, w->one.id);
+}
+
+/*
+ * Registrations outlive the enrollments that they were made by, so one EK may have two. Then a
+ * group admits it under neither id, whichever came last, nor counts it twice, until the operator
+ * has deleted one.
+ */
+static void
+two_registrations(void **state)
+{
+    struct world *w = *state;
+    struct rig_device first = device(w, &w->one), second = device(w, &w->one),
+                      third = device(w, &w->one);
+    int64_t alarms = lk_metric_get(LK_M_EK_DUPLICATES);
+    struct rig_device *const made[] = {&first, &second};
+    struct softtpm_opened nonce;
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    first.id = "first";
+    second.id = "second";
+    third.id = "third";
+    for (size_t i = 0; i < LK_ARRAY_LEN(made); i++) {
+        rig_enroll(&w->rig, RIG_SCOPE, made[i]->id, w->one.tpm, NULL);
+        rig_attest(made[i]);
+        rig_enrollment_delete(&w->rig, made[i]->id);
+        rig_advance_s(&w->rig, 1);
+    }
+    group(w, "chips", ",\"anyRegistrationId\":true,\"quota\":2", true);
+    rig_challenge(&second, &nonce);
+    expect_second_refused(&second, "group.ek_registered");
+    expect_alarms(w, alarms, 1, "first");
+    rig_challenge(&first, &nonce);
+    expect_second_refused(&first, "group.ek_registered");
+    rig_challenge(&third, &nonce);
+    expect_second_refused(&third, "group.ek_registered");
+    expect_alarms(w, alarms, 3, "second");
+    registration_delete(w, "second");
+    rig_attest(&first);
+    rig_challenge(&second, &nonce);
+    expect_second_refused(&second, "group.ek_registered");
+    expect_alarms(w, alarms, 4, "first");
 }
 
 /*
@@ -430,7 +547,7 @@ taken_id(void **state)
     assert_int_equal(b.verdict, LK_REG_REFUSED);
     expect_refused(&e, "group.id_registered");
     rig_provision(&d, &b, &key);
-    rig_write(&w->rig, registration_delete_run, NULL);
+    registration_delete(w, "gate-1");
     rig_provision(&e, &b, &key);
 }
 
@@ -497,12 +614,20 @@ main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(no_group),          CASE(bad_certificates),
-        CASE(rules_count),       CASE(enrollment_wins),
-        CASE(disabled_group),    CASE(second_leg),
-        CASE(changes_meanwhile), CASE(quota),
-        CASE(last_place),        CASE(duplicate),
-        CASE(taken_id),          CASE(enrolled_is_not_asked),
+        CASE(duplicate_is_proved),
+        CASE(two_registrations),
+        CASE(no_group),
+        CASE(bad_certificates),
+        CASE(rules_count),
+        CASE(enrollment_wins),
+        CASE(disabled_group),
+        CASE(second_leg),
+        CASE(changes_meanwhile),
+        CASE(quota),
+        CASE(last_place),
+        CASE(duplicate),
+        CASE(taken_id),
+        CASE(enrolled_is_not_asked),
         CASE(whole_way),
     };
 

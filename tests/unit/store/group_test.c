@@ -400,61 +400,65 @@ registrations_of_group(void **state)
 }
 
 static enum lk_err
-run_reg_by_ek(struct lk_txn *tx, void *arg)
+run_reg_elsewhere(struct lk_txn *tx, void *arg)
 {
     struct group_call *c = (struct group_call *)arg;
 
-    return lk_txn_registration_by_ek(tx, SCOPE, c->ek, c->list);
+    return lk_txn_registration_of_ek_elsewhere(tx, SCOPE, c->ek, c->id, c->list);
 }
 
-/* The id of the registration that the EK was last used for; "": none. */
+/* The id of another registration than own that was made with the EK; "": none. */
 static const char *
-reg_by_ek(struct fixture *f, struct group_call *c, uint8_t ek)
+elsewhere(struct fixture *f, struct group_call *c, uint8_t ek, const char *own)
 {
     enum lk_err err;
 
     memset(c->ek, ek, sizeof(c->ek));
+    c->id = own;
     c->list[0] = '\0';
-    err = in_read(f, run_reg_by_ek, c);
+    err = in_read(f, run_reg_elsewhere, c);
     assert_true(err == (c->list[0] != '\0' ? LK_OK : LK_ERR_NOT_FOUND));
     return c->list;
 }
 
-/* An EK leads to where it was used last: after a re-registration, under another id, after another
- * EK took its place, and after what it was used for was deleted. */
+/* Every registration of an EK is found from every other id, also one that is older than the own
+ * one; until another EK takes its place or it is deleted. An EK of zeros is none, another scope's
+ * is another. */
 static void
-registration_by_ek(void **state)
+registration_of_ek_elsewhere(void **state)
 {
     struct fixture *f = (struct fixture *)*state;
     struct group_call c = {.limit = 0};
     struct lk_registration other;
 
-    assert_string_equal(reg_by_ek(f, &c, 1), "");
+    c.id = "";
+    assert_int_equal(in_read(f, run_reg_elsewhere, &c), LK_ERR_ARG);
+    assert_string_equal(elsewhere(f, &c, 1, "none"), "");
     reg_put(f, "no-tpm", "", 0, 1);
-    assert_string_equal(reg_by_ek(f, &c, 0), "");
+    assert_string_equal(elsewhere(f, &c, 0, "none"), "");
     reg_put(f, "First", "", 1, 1);
-    assert_string_equal(reg_by_ek(f, &c, 1), "First");
-    f->now_ms += 10;
-    reg_put(f, "First", "", 1, 2);
-    assert_string_equal(reg_by_ek(f, &c, 1), "First");
+    assert_string_equal(elsewhere(f, &c, 1, "FIRST"), "");
+    assert_string_equal(elsewhere(f, &c, 1, "none"), "First");
     f->now_ms += 10;
     reg_put(f, "second", "", 1, 1);
-    assert_string_equal(reg_by_ek(f, &c, 1), "second");
-    f->now_ms += 10;
-    reg_put(f, "First", "", 1, 3);
-    assert_string_equal(reg_by_ek(f, &c, 1), "First");
-    reg_put(f, "First", "", 2, 4);
-    assert_string_equal(reg_by_ek(f, &c, 1), "second");
-    assert_string_equal(reg_by_ek(f, &c, 2), "First");
+    assert_string_equal(elsewhere(f, &c, 1, "none"), "second");
+    assert_string_equal(elsewhere(f, &c, 1, "Second"), "First");
+    assert_string_equal(elsewhere(f, &c, 1, "first"), "second");
+    f->now_ms -= 20; /* a clock that was set back */
+    reg_put(f, "third", "", 1, 1);
+    assert_string_equal(elsewhere(f, &c, 1, "third"), "second");
+    assert_string_equal(elsewhere(f, &c, 1, "second"), "First");
+    reg_put(f, "First", "", 2, 2);
+    assert_string_equal(elsewhere(f, &c, 1, "second"), "third");
+    assert_string_equal(elsewhere(f, &c, 2, "none"), "First");
     assert_int_equal(do_reg_delete(f, "second", NULL), LK_OK);
-    assert_string_equal(reg_by_ek(f, &c, 1), "");
+    assert_string_equal(elsewhere(f, &c, 1, "third"), "");
     assert_int_equal(do_scope_add(f, OTHER_SCOPE), LK_OK);
-    registration_make(&other, "third", 1);
+    registration_make(&other, "fourth", 1);
     (void)snprintf(other.scope, sizeof(other.scope), OTHER_SCOPE);
     memset(other.ek_id, 1, sizeof(other.ek_id));
     assert_int_equal(do_reg_put(f, &other, 0), LK_OK);
-    assert_string_equal(reg_by_ek(f, &c, 1), "");
-    assert_string_equal(reg_by_ek(f, &c, 0), "");
+    assert_string_equal(elsewhere(f, &c, 1, "third"), "");
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -463,9 +467,14 @@ int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        CASE(group_roundtrip),        CASE(group_keeps_no_device), CASE(group_misuse),
-        CASE(group_changes),          CASE(group_limit),           CASE(group_lists),
-        CASE(registrations_of_group), CASE(registration_by_ek),
+        CASE(group_roundtrip),
+        CASE(group_keeps_no_device),
+        CASE(group_misuse),
+        CASE(group_changes),
+        CASE(group_limit),
+        CASE(group_lists),
+        CASE(registrations_of_group),
+        CASE(registration_of_ek_elsewhere),
     };
 
     fixture_url = argc > 1 ? argv[1] : NULL;

@@ -204,7 +204,7 @@ step_1_seen(struct lk_txn *tx, void *arg)
     assert_string_equal(hub.region, "");
     assert_int_equal(hub.weight, 10);
     assert_int_equal(lk_txn_identity_get(tx, "h1", "dev", &identity), LK_OK);
-    assert_int_equal(lk_txn_registration_by_ek(tx, SCOPE, ek, id), LK_OK);
+    assert_int_equal(lk_txn_registration_of_ek_elsewhere(tx, SCOPE, ek, "B", id), LK_OK);
     assert_string_equal(id, "A");
     assert_int_equal(lk_txn_trust_version(tx, &version), LK_OK);
     assert_true(version > 0);
