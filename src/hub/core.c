@@ -142,6 +142,7 @@ identity_make(const struct lk_hub_core *h, const struct lk_hub_assign *a, struct
 
     memset(ret, 0, sizeof(*ret));
     ret->enabled = true;
+    ret->auth = LK_AUTH_SAS;
     if ((err = lk_rand_fill(h->rnd, generation, sizeof(generation))) != LK_OK ||
         (err = lk_hex_encode(generation, sizeof(generation), &hex)) != LK_OK ||
         (err = lk_strcpy(ret->hub, sizeof(ret->hub), a->hub->name)) != LK_OK ||

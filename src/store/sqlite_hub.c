@@ -1,4 +1,4 @@
-/* ID scopes, linked hubs, and identities of embedded hubs. */
+/* ID scopes, linked hubs, and the access policies of embedded ones. */
 #include "store/sqlite_int.h"
 
 /* ---- ID scopes --------------------------------------------------------------------------------
@@ -198,96 +198,99 @@ sq_hub_each(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_hub *
     return err == LK_ERR_NOT_FOUND ? LK_OK : err;
 }
 
-/* ---- Identities -------------------------------------------------------------------------------
+/* ---- Policies of embedded hubs ----------------------------------------------------------------
  */
 
-#define IDENTITY_COLUMNS                                                                           \
-    "hub, device_id, generation_id, enabled, primary_key, secondary_key, secondary_retires, "      \
-    "etag, created_ms, updated_ms"
+#define HUB_POLICY_COLUMNS                                                                         \
+    "hub, name, rights, sealed_primary, sealed_secondary, created_ms, updated_ms"
 
+/* p is zeroed. */
 static enum lk_err
-identity_read(struct sq *q, struct lk_identity *id)
+hub_policy_read(struct sq *q, struct lk_hub_policy *p)
 {
-    sq_text(q, 0, id->hub, sizeof(id->hub));
-    sq_text(q, 1, id->device_id, sizeof(id->device_id));
-    sq_text(q, 2, id->generation_id, sizeof(id->generation_id));
-    id->enabled = sq_int(q, 3) != 0;
-    sq_blob(q, 4, id->primary, sizeof(id->primary), &id->primary_len);
-    sq_blob(q, 5, id->secondary, sizeof(id->secondary), &id->secondary_len);
-    id->secondary_retires = sq_int(q, 6) != 0;
-    sq_text(q, 7, id->etag, sizeof(id->etag));
-    id->created_ms = sq_int(q, 8);
-    id->updated_ms = sq_int(q, 9);
+    sq_text(q, 0, p->hub, sizeof(p->hub));
+    sq_text(q, 1, p->name, sizeof(p->name));
+    p->rights = (unsigned)sq_int(q, 2) & LK_HUB_RIGHTS_ALL;
+    sq_buf(q, 3, &p->sealed_primary);
+    sq_buf(q, 4, &p->sealed_secondary);
+    p->created_ms = sq_int(q, 5);
+    p->updated_ms = sq_int(q, 6);
     return q->err;
 }
 
 enum lk_err
-sq_identity_get(struct lk_txn *tx, const char *hub, const char *device_id, struct lk_identity *ret)
+sq_hub_policy_put(struct lk_txn *tx, const struct lk_hub_policy *p)
 {
     static const char sql[] =
-        "SELECT " IDENTITY_COLUMNS " FROM identity WHERE hub = ?1 AND device_id = ?2";
+        "INSERT INTO hub_policy (" HUB_POLICY_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)"
+        " ON CONFLICT (hub, name) DO UPDATE"
+        " SET rights = ?3, sealed_primary = ?4, sealed_secondary = ?5, updated_ms = ?6";
     LK_AUTO(sq) struct sq *q = NULL;
-    struct lk_identity id = {0};
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_text(q, 1, p->hub);
+    sq_bind_text(q, 2, p->name);
+    sq_bind_int(q, 3, p->rights);
+    sq_bind_blob(q, 4, p->sealed_primary.data, p->sealed_primary.len);
+    sq_bind_blob(q, 5, p->sealed_secondary.data, p->sealed_secondary.len);
+    sq_bind_int(q, 6, tx->now_ms);
+    return sq_run(q);
+}
+
+enum lk_err
+sq_hub_policy_get(struct lk_txn *tx, const char *hub, const char *name, struct lk_hub_policy *ret)
+{
+    static const char sql[] =
+        "SELECT " HUB_POLICY_COLUMNS " FROM hub_policy WHERE hub = ?1 AND name = ?2";
+    LK_AUTO(sq) struct sq *q = NULL;
+    struct lk_hub_policy p = {.rights = 0};
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
         return err;
     }
     sq_bind_text(q, 1, hub);
-    sq_bind_text(q, 2, device_id);
-    if ((err = sq_step(q)) != LK_OK || (err = identity_read(q, &id)) != LK_OK) {
+    sq_bind_text(q, 2, name);
+    if ((err = sq_step(q)) != LK_OK) {
         return err;
     }
-    *ret = id;
+    if ((err = hub_policy_read(q, &p)) != LK_OK) {
+        lk_hub_policy_fini(&p);
+        return err;
+    }
+    lk_hub_policy_fini(ret);
+    *ret = p;
     return LK_OK;
 }
 
-static enum lk_err
-identity_write(struct lk_txn *tx, const char *sql, const struct lk_identity *id)
+enum lk_err
+sq_hub_policy_delete(struct lk_txn *tx, const char *hub, const char *name)
 {
+    static const char sql[] = "DELETE FROM hub_policy WHERE hub = ?1 AND name = ?2";
     LK_AUTO(sq) struct sq *q = NULL;
+    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
         return err;
     }
-    sq_bind_text(q, 1, id->hub);
-    sq_bind_text(q, 2, id->device_id);
-    sq_bind_text(q, 3, id->generation_id);
-    sq_bind_int(q, 4, id->enabled);
-    sq_bind_blob(q, 5, id->primary, id->primary_len);
-    sq_bind_blob(q, 6, id->secondary, id->secondary_len);
-    sq_bind_int(q, 7, id->secondary_retires);
-    sq_bind_text(q, 8, id->etag);
-    sq_bind_int(q, 9, id->created_ms);
-    sq_bind_int(q, 10, id->updated_ms);
-    return sq_run(q);
+    sq_bind_text(q, 1, hub);
+    sq_bind_text(q, 2, name);
+    if ((err = sq_change(q, &rows)) != LK_OK) {
+        return err;
+    }
+    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
 }
 
 enum lk_err
-sq_identity_insert(struct lk_txn *tx, const struct lk_identity *id)
-{
-    static const char sql[] = "INSERT INTO identity (" IDENTITY_COLUMNS ")"
-                              " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-
-    return identity_write(tx, sql, id);
-}
-
-enum lk_err
-sq_identity_update(struct lk_txn *tx, const struct lk_identity *id)
+sq_hub_policy_each(struct lk_txn *tx, const char *hub,
+                   enum lk_err (*each)(void *, const struct lk_hub_policy *), void *ctx)
 {
     static const char sql[] =
-        "UPDATE identity SET generation_id = ?3, enabled = ?4, primary_key = ?5,"
-        " secondary_key = ?6, secondary_retires = ?7, etag = ?8, created_ms = ?9, updated_ms = ?10"
-        " WHERE hub = ?1 AND device_id = ?2";
-
-    return identity_write(tx, sql, id);
-}
-
-enum lk_err
-sq_identity_delete(struct lk_txn *tx, const char *hub, const char *device_id)
-{
-    static const char sql[] = "DELETE FROM identity WHERE hub = ?1 AND device_id = ?2";
+        "SELECT " HUB_POLICY_COLUMNS " FROM hub_policy WHERE hub = ?1 ORDER BY name";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 
@@ -295,28 +298,15 @@ sq_identity_delete(struct lk_txn *tx, const char *hub, const char *device_id)
         return err;
     }
     sq_bind_text(q, 1, hub);
-    sq_bind_text(q, 2, device_id);
-    return sq_run(q);
-}
-
-enum lk_err
-sq_identity_page(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
-                 enum lk_err (*each)(void *, const struct lk_identity *), void *ctx)
-{
-    static const char sql[] = "SELECT " IDENTITY_COLUMNS " FROM identity"
-                              " WHERE hub = ?1 AND device_id > ?2 ORDER BY device_id LIMIT ?3";
-    LK_AUTO(sq) struct sq *q = NULL;
-    struct lk_identity id = {0};
-    enum lk_err err;
-
-    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
-        return err;
-    }
-    sq_bind_text(q, 1, hub);
-    sq_bind_text(q, 2, after);
-    sq_bind_int(q, 3, (int64_t)limit);
     while ((err = sq_step(q)) == LK_OK) {
-        if ((err = identity_read(q, &id)) != LK_OK || (err = each(ctx, &id)) != LK_OK) {
+        struct lk_hub_policy p = {.rights = 0};
+
+        err = hub_policy_read(q, &p);
+        if (err == LK_OK) {
+            err = each(ctx, &p);
+        }
+        lk_hub_policy_fini(&p);
+        if (err != LK_OK) {
             return err;
         }
     }

@@ -6,7 +6,7 @@
 
 #include "store/store_int.h"
 
-#define SQ_STMTS_MAX 112u /* more than there are different statements */
+#define SQ_STMTS_MAX 160u /* more than there are different statements */
 
 struct store_db {
     char *path; /* owned; never a name that SQLite treats specially */
@@ -242,6 +242,45 @@ enum lk_err sq_errand_due(struct lk_txn *tx, const char *hub, size_t limit,
 enum lk_err sq_errand_overdue(struct lk_txn *tx, size_t limit,
                               enum lk_err (*each)(void *, struct lk_errand *), void *ctx);
 enum lk_err sq_errand_count(struct lk_txn *tx, const char *hub, int64_t limit, int64_t *ret);
+
+enum lk_err sq_identity_count(struct lk_txn *tx, const char *hub, struct store_count *ret);
+
+enum lk_err sq_presence_get(struct lk_txn *tx, const char *hub, const char *device_id,
+                            struct lk_presence *ret);
+enum lk_err sq_presence_connect(struct lk_txn *tx, const char *hub, const char *device_id);
+enum lk_err sq_presence_disconnect(struct lk_txn *tx, const char *hub, const char *device_id);
+enum lk_err sq_presence_clear(struct lk_txn *tx, const char *hub);
+
+enum lk_err sq_twin_get(struct lk_txn *tx, const char *hub, const char *device_id,
+                        struct lk_twin *ret);
+enum lk_err sq_twin_etag(struct lk_txn *tx, const char *hub, const char *device_id,
+                         char ret[LK_ETAG_CAP]);
+enum lk_err sq_twin_put(struct lk_txn *tx, const struct lk_twin *t);
+enum lk_err sq_twin_page(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
+                         enum lk_err (*each)(void *, const struct lk_twin *), void *ctx);
+
+enum lk_err sq_c2d_insert(struct lk_txn *tx, struct lk_c2d *m);
+enum lk_err sq_c2d_each(struct lk_txn *tx, const char *hub, const char *device_id,
+                        enum lk_err (*each)(void *, const struct lk_c2d *), void *ctx);
+enum lk_err sq_c2d_update(struct lk_txn *tx, const struct lk_c2d *m);
+enum lk_err sq_c2d_delete(struct lk_txn *tx, int64_t seq);
+enum lk_err sq_c2d_count(struct lk_txn *tx, const char *hub, const char *device_id, uint32_t *ret);
+enum lk_err sq_c2d_devices(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
+                           enum lk_err (*each)(void *, const char *device_id), void *ctx);
+
+enum lk_err sq_hub_event_insert(struct lk_txn *tx, struct lk_hub_event *e);
+enum lk_err sq_hub_event_each(struct lk_txn *tx, int64_t after_seq, size_t limit,
+                              enum lk_err (*each)(void *, const struct lk_hub_event *), void *ctx);
+enum lk_err sq_hub_event_marks(struct lk_txn *tx, int64_t *ret_last, int64_t *ret_pruned);
+enum lk_err sq_hub_event_prune(struct lk_txn *tx, int64_t up_to_seq);
+
+enum lk_err sq_hub_policy_put(struct lk_txn *tx, const struct lk_hub_policy *p);
+enum lk_err sq_hub_policy_get(struct lk_txn *tx, const char *hub, const char *name,
+                              struct lk_hub_policy *ret);
+enum lk_err sq_hub_policy_delete(struct lk_txn *tx, const char *hub, const char *name);
+enum lk_err sq_hub_policy_each(struct lk_txn *tx, const char *hub,
+                               enum lk_err (*each)(void *, const struct lk_hub_policy *),
+                               void *ctx);
 
 enum lk_err sq_audit_head(struct lk_txn *tx, struct lk_audit_cursor *ret);
 enum lk_err sq_audit_insert(struct lk_txn *tx, const struct lk_audit *a);

@@ -547,9 +547,13 @@ enum lk_identity_auth {
 
 struct lk_identity {
     char hub[LK_HOST_NAME_MAX + 1];
-    char device_id[LK_DEVICE_ID_MAX + 1];  /* case-sensitive */
-    char owner_scope[LK_ID_SCOPE_MAX + 1]; /* whose registration made it; "": an operator did. A
-                                              registration of another scope never takes it over */
+    char device_id[LK_DEVICE_ID_MAX + 1]; /* case-sensitive */
+    /*
+     * The registration that made it, its id in lower case (the store's key); "" and "": an operator
+     * did. hub/ lets no other registration take it over.
+     */
+    char owner_scope[LK_ID_SCOPE_MAX + 1];
+    char owner_id[LK_REGISTRATION_ID_MAX + 1];
     char generation_id[33];
     bool enabled;
     enum lk_identity_auth auth;
@@ -561,7 +565,7 @@ struct lk_identity {
     char thumbprints[2][LK_THUMBPRINT_MAX + 1]; /* upper case; "": none */
     bool iot_edge;                              /* capabilities.iotEdge */
     char status_reason[LK_STATUS_REASON_MAX + 1];
-    int64_t status_updated_ms; /* 0: never changed */
+    int64_t status_updated_ms; /* when enabled last changed, set by the store; 0: never */
     char etag[LK_ETAG_CAP];
     int64_t created_ms, updated_ms;
 };
@@ -570,7 +574,8 @@ LK_MUST_CHECK enum lk_err lk_txn_identity_get(struct lk_txn *tx, const char *hub
 /*
  * Insert or replace; etag, created_ms (of the first time) and updated_ms are set. etag NULL: insert
  * or replace; "": LK_ERR_EXISTS when there is one; else LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION. A
- * new identity gets an empty twin. Appends an LK_HUB_EVENT_IDENTITY.
+ * new identity gets an empty twin. Appends an LK_HUB_EVENT_IDENTITY. LK_ERR_ARG also: auth is none
+ * of the kinds.
  */
 LK_MUST_CHECK enum lk_err lk_txn_identity_put(struct lk_txn *tx, struct lk_identity *id,
                                               const char *etag);
@@ -596,7 +601,10 @@ struct lk_presence {
 /* Zeros when nothing is known. */
 LK_MUST_CHECK enum lk_err lk_txn_presence_get(struct lk_txn *tx, const char *hub,
                                               const char *device_id, struct lk_presence *ret);
-/* LK_ERR_NOT_FOUND: no such identity. No event, no new etag. */
+/*
+ * LK_ERR_NOT_FOUND: no such identity. No event, no new etag. Connected again is activity: only
+ * activity_ms changes.
+ */
 LK_MUST_CHECK enum lk_err lk_txn_presence_set(struct lk_txn *tx, const char *hub,
                                               const char *device_id, bool connected);
 /* The broker of hub begins anew: nobody is connected. */
@@ -613,6 +621,7 @@ struct lk_twin {
     int64_t desired_version, reported_version; /* "$version", from 1 */
     int64_t version;                           /* counts every change, from 1 */
     char etag[LK_ETAG_CAP];
+    int64_t created_ms; /* of the identity */
     int64_t updated_ms;
 };
 #define LK_TWIN_INIT                                                                               \
@@ -674,7 +683,8 @@ enum lk_hub_event_kind {
     LK_HUB_EVENT_DESIRED,      /* desired properties changed: push what changed (detail) */
     LK_HUB_EVENT_C2D           /* a message waits */
 };
-#define LK_HUB_EVENT_DETAIL_MAX ((size_t)40 * 1024) /* bytes */
+/* Bytes: all new members of a section and a null for each old one. */
+#define LK_HUB_EVENT_DETAIL_MAX ((size_t)96 * 1024)
 
 struct lk_hub_event {
     int64_t seq; /* grows with each event of the store; set by the store */
@@ -683,6 +693,8 @@ struct lk_hub_event {
     char device_id[LK_DEVICE_ID_MAX + 1];
     struct lk_buf detail; /* of DESIRED: the JSON text to push, with its "$version"; else empty */
 };
+void lk_hub_event_fini(struct lk_hub_event *e);
+/* LK_ERR_LIMIT: detail. */
 LK_MUST_CHECK enum lk_err lk_txn_hub_event_add(struct lk_txn *tx, struct lk_hub_event *e);
 /* Those after seq, in order. */
 LK_MUST_CHECK enum lk_err
@@ -692,6 +704,8 @@ lk_txn_hub_event_each(struct lk_txn *tx, int64_t after_seq, size_t limit,
 LK_MUST_CHECK enum lk_err lk_txn_hub_event_last(struct lk_txn *tx, int64_t *ret);
 /* Drop those up to seq: every broker that lives has heard them, or will look at everything anew. */
 LK_MUST_CHECK enum lk_err lk_txn_hub_event_prune(struct lk_txn *tx, int64_t up_to_seq);
+/* The newest that was dropped; 0: none. Who has heard less than that has missed some. */
+LK_MUST_CHECK enum lk_err lk_txn_hub_event_pruned(struct lk_txn *tx, int64_t *ret);
 
 /* ---- Shared access policies of embedded hubs (iot-hub.md section 3)
  * ---------------------------------------------------------------------------------------- */

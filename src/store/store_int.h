@@ -29,6 +29,10 @@ struct store_key {
     char text[LK_REGISTRATION_ID_MAX + 1];
 };
 
+struct store_count {
+    uint64_t total, disabled, connected;
+};
+
 struct lk_txn {
     struct lk_store *store;
     struct store_conn *conn;
@@ -185,6 +189,52 @@ struct store_ops {
     enum lk_err (*errand_overdue)(struct lk_txn *tx, size_t limit,
                                   enum lk_err (*each)(void *, struct lk_errand *), void *ctx);
     enum lk_err (*errand_count)(struct lk_txn *tx, const char *hub, int64_t limit, int64_t *ret);
+
+    /* LK_ERR_NOT_FOUND: the hub never had one. */
+    enum lk_err (*identity_count)(struct lk_txn *tx, const char *hub, struct store_count *ret);
+
+    /* LK_ERR_NOT_FOUND: never connected. */
+    enum lk_err (*presence_get)(struct lk_txn *tx, const char *hub, const char *device_id,
+                                struct lk_presence *ret);
+    enum lk_err (*presence_connect)(struct lk_txn *tx, const char *hub, const char *device_id);
+    enum lk_err (*presence_disconnect)(struct lk_txn *tx, const char *hub, const char *device_id);
+    enum lk_err (*presence_clear)(struct lk_txn *tx, const char *hub);
+
+    enum lk_err (*twin_get)(struct lk_txn *tx, const char *hub, const char *device_id,
+                            struct lk_twin *ret);
+    enum lk_err (*twin_etag)(struct lk_txn *tx, const char *hub, const char *device_id,
+                             char ret[LK_ETAG_CAP]);
+    /* Insert or replace. LK_ERR_NOT_FOUND: the identity. */
+    enum lk_err (*twin_put)(struct lk_txn *tx, const struct lk_twin *t);
+    enum lk_err (*twin_page)(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
+                             enum lk_err (*each)(void *, const struct lk_twin *), void *ctx);
+
+    /* Sets seq. LK_ERR_NOT_FOUND: the identity. */
+    enum lk_err (*c2d_insert)(struct lk_txn *tx, struct lk_c2d *m);
+    enum lk_err (*c2d_each)(struct lk_txn *tx, const char *hub, const char *device_id,
+                            enum lk_err (*each)(void *, const struct lk_c2d *), void *ctx);
+    enum lk_err (*c2d_update)(struct lk_txn *tx, const struct lk_c2d *m);
+    enum lk_err (*c2d_delete)(struct lk_txn *tx, int64_t seq);
+    enum lk_err (*c2d_count)(struct lk_txn *tx, const char *hub, const char *device_id,
+                             uint32_t *ret);
+    enum lk_err (*c2d_devices)(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
+                               enum lk_err (*each)(void *, const char *device_id), void *ctx);
+
+    /* Sets seq. */
+    enum lk_err (*hub_event_insert)(struct lk_txn *tx, struct lk_hub_event *e);
+    enum lk_err (*hub_event_each)(struct lk_txn *tx, int64_t after_seq, size_t limit,
+                                  enum lk_err (*each)(void *, const struct lk_hub_event *),
+                                  void *ctx);
+    enum lk_err (*hub_event_marks)(struct lk_txn *tx, int64_t *ret_last, int64_t *ret_pruned);
+    enum lk_err (*hub_event_prune)(struct lk_txn *tx, int64_t up_to_seq);
+
+    enum lk_err (*hub_policy_put)(struct lk_txn *tx, const struct lk_hub_policy *p);
+    enum lk_err (*hub_policy_get)(struct lk_txn *tx, const char *hub, const char *name,
+                                  struct lk_hub_policy *ret);
+    enum lk_err (*hub_policy_delete)(struct lk_txn *tx, const char *hub, const char *name);
+    enum lk_err (*hub_policy_each)(struct lk_txn *tx, const char *hub,
+                                   enum lk_err (*each)(void *, const struct lk_hub_policy *),
+                                   void *ctx);
 
     /* The last record's seq and hash, locked until the transaction ends; 0 and zeros when empty. */
     enum lk_err (*audit_head)(struct lk_txn *tx, struct lk_audit_cursor *ret);

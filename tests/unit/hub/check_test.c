@@ -273,7 +273,8 @@ empty_slots_open_to_nobody(void **state)
 {
     struct rig *r = *state;
     struct softtpm_opened zeros = {.key_len = 32};
-    struct lk_identity id = {.hub = RIG_HUB, .device_id = "Dev-1", .enabled = true};
+    struct lk_identity id = {
+        .hub = RIG_HUB, .device_id = "Dev-1", .enabled = true, .auth = LK_AUTH_SAS};
 
     rig_write(r, identity_put_run, &id);
     assert_refused(r, token_of(&zeros, RIG_HUB "/devices/Dev-1", NULL), "token.signature");

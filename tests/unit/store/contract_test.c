@@ -892,7 +892,8 @@ static void
 identities(void **state)
 {
     struct fixture *f = (struct fixture *)*state;
-    struct identity_call c = {.id = {.hub = "hub", .device_id = "Dev", .generation_id = "g1"}};
+    struct identity_call c = {
+        .id = {.hub = "hub", .device_id = "Dev", .generation_id = "g1", .auth = LK_AUTH_SAS}};
     char first[LK_ETAG_CAP];
     int64_t born_ms = f->now_ms;
 
@@ -949,12 +950,12 @@ identity_pages(void **state)
 {
     struct fixture *f = (struct fixture *)*state;
     const char *ids[] = {"a", "B", "A", "c"};
-    struct identity_call c = {.id = {.hub = "other", .device_id = "b"}};
+    struct identity_call c = {.id = {.hub = "other", .device_id = "b", .auth = LK_AUTH_SAS}};
     char list[16] = "";
 
     assert_int_equal(do_identity(f, &c, PUT, NULL), LK_OK);
     for (size_t i = 0; i < LK_ARRAY_LEN(ids); i++) {
-        c.id = (struct lk_identity){.hub = "hub"};
+        c.id = (struct lk_identity){.hub = "hub", .auth = LK_AUTH_SAS};
         (void)snprintf(c.id.device_id, sizeof(c.id.device_id), "%s", ids[i]);
         assert_int_equal(do_identity(f, &c, PUT, NULL), LK_OK);
     }

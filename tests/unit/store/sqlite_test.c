@@ -141,15 +141,17 @@ static void
 schema_is_judged(void **state)
 {
     struct fixture *f = (struct fixture *)*state;
-    char error[LK_STORE_ERROR_CAP], path[160];
+    char error[LK_STORE_ERROR_CAP], path[160], sql[100];
     struct fixture other = *f;
 
     raw_sql(f, "PRAGMA user_version = 999");
     assert_int_equal(open_again(f, true, error), LK_ERR_SCHEMA);
     assert_non_null(strstr(error, "999"));
-    raw_sql(f, "PRAGMA user_version = 3; PRAGMA application_id = 7");
+    raw_sql(f, "PRAGMA user_version = 1; PRAGMA application_id = 7");
     assert_int_equal(open_again(f, true, error), LK_ERR_SCHEMA);
-    raw_sql(f, "PRAGMA user_version = 3; PRAGMA application_id = 0x4c4b6579");
+    (void)snprintf(sql, sizeof(sql), "PRAGMA user_version = %d; PRAGMA application_id = 0x4c4b6579",
+                   sqlite_schema_steps_count);
+    raw_sql(f, sql);
     assert_int_equal(open_again(f, false, error), LK_OK);
 
     (void)snprintf(other.dir, sizeof(other.dir), "/tmp/lk-store-XXXXXX");
@@ -257,6 +259,94 @@ schema_from_step_1(void **state)
     fixture_reopen(f);
 }
 
+/* Rows as a program that knew steps 1 and 2 wrote them. */
+static const char step_2_rows[] =
+    "PRAGMA application_id = 0x4c4b6579; PRAGMA user_version = 2;"
+    "INSERT INTO scope VALUES ('" SCOPE "', 5, '', 0);"
+    "INSERT INTO hub VALUES ('h1', 1, 10, 1, x'', 15, '');"
+    "INSERT INTO registration (scope, lower_id, id, generation, status, substatus, operation_id,"
+    " hub, device_id, ek_id, srk_pub, srk_name, auth_key, token_hash, nonce_key_id, nonce_epoch,"
+    " nonce_generation, attested_ms, created_ms, updated_ms, error_code, error_message, etag,"
+    " payload) VALUES"
+    " ('" SCOPE "', 'first', 'First', 1, 2, 1, 'op', 'h1', 'shared', x'" EK_HEX "', x'', x'', x'',"
+    "  x'" EK_HEX "', 1, 2, 3, 100, 13, 14, 0, '', 'etag-1', x''),"
+    " ('" SCOPE "', 'last', 'Last', 1, 2, 1, 'op', 'h1', 'shared', x'" EK_HEX "', x'', x'', x'',"
+    "  x'" EK_HEX "', 1, 2, 3, 200, 13, 14, 0, '', 'etag-2', x''),"
+    " ('" SCOPE "', 'gone', 'gone', 1, 0, 1, '', '', '', x'" EK_HEX "', x'', x'', x'',"
+    "  x'" EK_HEX "', 1, 2, 3, 300, 13, 14, 0, '', 'etag-3', x'');"
+    "INSERT INTO enrollment (scope, lower_id, id, device_id, enabled, allocation, update_hub,"
+    " migrate, hubs, eks, initial_twin, etag, created_ms, updated_ms, import_id, import_line)"
+    " VALUES ('" SCOPE "', 'gone', 'Gone', '', 1, 0, 1, 1, '', x'', x'', 'e', 1, 1, 0, 0),"
+    "  ('" SCOPE "', 'renamed', 'renamed', 'named', 1, 0, 1, 1, '', x'', x'', 'f', 1, 1, 0, 0);"
+    "INSERT INTO identity (hub, device_id, generation_id, enabled, primary_key, secondary_key,"
+    " secondary_retires, etag, created_ms, updated_ms) VALUES"
+    " ('h1', 'shared', 'g', 1, x'01', x'', 0, 'i1', 16, 17),"
+    " ('h1', 'Gone', 'g', 0, x'02', x'', 0, 'i2', 18, 19),"
+    " ('h1', 'named', 'g', 1, x'03', x'', 0, 'i3', 18, 19),"
+    " ('h2', 'nobody', 'g', 1, x'04', x'', 0, 'i4', 18, 19);";
+
+/* "owner scope/owner id" of an identity, and that the rest of it is what step 4 makes. */
+static const char *
+step_2_owner(struct lk_txn *tx, const char *hub, const char *device_id, char ret[400])
+{
+    struct lk_identity i;
+    struct lk_twin t = LK_TWIN_INIT;
+
+    assert_int_equal(lk_txn_identity_get(tx, hub, device_id, &i), LK_OK);
+    assert_int_equal(i.auth, LK_AUTH_SAS);
+    assert_int_equal(i.primary_len, 1);
+    assert_int_equal(i.status_updated_ms, 0);
+    assert_false(i.iot_edge);
+    assert_int_equal(lk_txn_twin_get(tx, hub, device_id, &t), LK_OK);
+    assert_int_equal(t.tags.len + t.desired.len + t.reported.len, 0);
+    assert_int_equal(t.version, 1);
+    assert_int_equal(t.created_ms, i.created_ms);
+    assert_int_equal(strlen(t.etag), LK_ETAG_CAP - 1);
+    lk_twin_fini(&t);
+    (void)snprintf(ret, 400, "%s/%s", i.owner_scope, i.owner_id);
+    return ret;
+}
+
+static enum lk_err
+step_2_seen(struct lk_txn *tx, void *arg)
+{
+    uint64_t total = 0, disabled = 0, connected = 9;
+    int64_t last = 9;
+    char owner[400];
+
+    assert_string_equal(step_2_owner(tx, "h1", "shared", owner), SCOPE "/last");
+    assert_string_equal(step_2_owner(tx, "h1", "Gone", owner), SCOPE "/gone");
+    assert_string_equal(step_2_owner(tx, "h1", "named", owner), SCOPE "/renamed");
+    assert_string_equal(step_2_owner(tx, "h2", "nobody", owner), "/");
+    assert_int_equal(lk_txn_identity_count(tx, "h1", &total, &disabled, &connected), LK_OK);
+    assert_int_equal(total, 3);
+    assert_int_equal(disabled, 1);
+    assert_int_equal(connected, 0);
+    assert_int_equal(lk_txn_hub_event_last(tx, &last), LK_OK);
+    assert_int_equal(last, 0);
+    return LK_OK;
+}
+
+/* Identities of earlier steps get a twin, are counted, and belong to whom their key was made for.
+ */
+static void
+schema_from_step_2(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    char path[160];
+
+    fixture_close(f);
+    path_of(f, "", path);
+    assert_int_equal(unlink(path), 0);
+    raw_sql(f, sqlite_schema_steps[0]);
+    raw_sql(f, sqlite_schema_steps[1]);
+    raw_sql(f, step_2_rows);
+    f->config.create = false;
+    fixture_open(f);
+    assert_int_equal(in_read(f, step_2_seen, NULL), LK_OK);
+    fixture_reopen(f);
+}
+
 /* What is asked for each device walks an index, and nothing but the index where it counts. */
 static void
 indexes_are_used(void **state)
@@ -274,6 +364,19 @@ indexes_are_used(void **state)
          "USING COVERING INDEX enrollment_import"},
         {"SELECT nr FROM enrollment WHERE import_id = ?1 AND import_id <> 0 AND changed <> 0",
          "enrollment_changed"},
+        {"SELECT i.device_id, t.tags FROM identity i JOIN twin t ON t.identity_nr = i.nr"
+         " WHERE i.hub = ?1 AND i.device_id > ?2 ORDER BY i.device_id LIMIT ?3",
+         "SEARCH t USING INTEGER PRIMARY KEY"},
+        {"UPDATE presence INDEXED BY presence_connected SET connected = 0, changed_ms = ?2"
+         " WHERE hub = ?1 AND connected <> 0",
+         "USING INDEX presence_connected"},
+        {"SELECT body FROM c2d WHERE hub = ?1 AND device_id = ?2 ORDER BY seq",
+         "USING INDEX c2d_device"},
+        {"SELECT count(*) FROM c2d WHERE hub = ?1 AND device_id = ?2",
+         "USING COVERING INDEX c2d_device"},
+        {"SELECT DISTINCT device_id FROM c2d WHERE hub = ?1 AND device_id > ?2"
+         " AND locked_until_ms <= ?3 ORDER BY device_id LIMIT ?4",
+         "USING COVERING INDEX c2d_device"},
     };
     struct fixture *f = (struct fixture *)*state;
     char path[160], sql[400];
@@ -529,10 +632,11 @@ main(void)
         CASE(files_are_private),     cmocka_unit_test(url_is_checked),
         CASE(absent_is_not_created), CASE(special_names_are_files),
         CASE(schema_is_judged),      CASE(schema_from_step_1),
-        CASE(indexes_are_used),      CASE(not_a_database),
-        CASE(schema_race),           CASE(damaged_row),
-        CASE(orphaned_ek),           CASE(audit_tampering),
-        CASE(audit_cut_tail),        CASE(read_only_file),
+        CASE(schema_from_step_2),    CASE(indexes_are_used),
+        CASE(not_a_database),        CASE(schema_race),
+        CASE(damaged_row),           CASE(orphaned_ek),
+        CASE(audit_tampering),       CASE(audit_cut_tail),
+        CASE(read_only_file),
     };
 
     return lk_crypto_init() != LK_OK ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
