@@ -1,11 +1,13 @@
 /*
  * Latchkey device SDK: from a TPM 2.0 to an assigned IoT hub.
  *
- * Link with liblatchkey (pkg-config latchkey). A whole device program is examples/register.c:
+ * Link with liblatchkey (pkg-config latchkey). Whole programs are examples/register.c and, with an
+ * MQTT client, examples/device.c:
  *
  *   lk_tpm_open()         find the TPM                                     <latchkey/tpm.h>
  *   lk_device_register()  prove it to the provisioning service, get a hub  <latchkey/device.h>
- *   lk_device_sas()       tokens for that hub, signed inside the TPM       <latchkey/device.h>
+ *   lk_device_mqtt()      what an MQTT client logs on to it with           <latchkey/mqtt.h>
+ *   lk_device_sas()       tokens for other protocols, signed in the TPM    <latchkey/device.h>
  *   lk_tpm_close()
  *
  * The key that authenticates the device never leaves the TPM and never crosses the TPM's bus in
@@ -18,6 +20,7 @@
 
 #include <latchkey/device.h>
 #include <latchkey/err.h>
+#include <latchkey/mqtt.h>
 #include <latchkey/tpm.h>
 
 /* The version that these headers belong to. */

@@ -150,6 +150,8 @@ lk_cmd_device(int argc, char **argv)
     static const struct lk_command commands[] = {
         {"show", lk_cli_device_show, "show the TPM's keys, or print a manifest line"},
         {"register", lk_cli_device_register, "register with a provisioning service"},
+        {"connect", lk_cli_device_connect,
+         "log on to the hub over MQTT: print with what, or run a client"},
         {"token", device_token, "print a token for the hub"},
         {"forget", device_forget, "remove the hub's key from the TPM"},
         {NULL, NULL, NULL},

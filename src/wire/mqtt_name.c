@@ -159,6 +159,15 @@ lk_mqtt_user_parse(const char *text, size_t len, struct lk_mqtt_user *ret)
     return LK_OK;
 }
 
+enum lk_err
+lk_mqtt_user_format(const char *hub, const char *device_id, const char *client, struct lk_buf *ret)
+{
+    enum lk_err err =
+        lk_buf_printf(ret, "%s/%s/?%s2021-04-12&DeviceClientType=", hub, device_id, version_is);
+
+    return err != LK_OK ? err : lk_percent_encode(client, strlen(client), ret);
+}
+
 /* ---- property bags --------------------------------------------------------------------------- */
 
 /* Percent-encoded, and no NUL when decoded. */

@@ -28,6 +28,10 @@ struct lk_mqtt_user {
 LK_MUST_CHECK enum lk_err lk_mqtt_user_parse(const char *text, size_t len,
                                              struct lk_mqtt_user *ret);
 
+/* The user name of a client that describes itself as client, appended to ret. */
+LK_MUST_CHECK enum lk_err lk_mqtt_user_format(const char *hub, const char *device_id,
+                                              const char *client, struct lk_buf *ret);
+
 /* True unless id has a character that MQTT keeps for wildcards: such a device has no topics. */
 bool lk_mqtt_id_has_topics(const char *id);
 

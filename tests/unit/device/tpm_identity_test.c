@@ -225,6 +225,46 @@ sas_for_the_hub(void **state)
     lk_tpm_close(tpm);
 }
 
+/* What an MQTT client logs on with: what is missing or wrong is told before the TPM is asked. */
+static void
+mqtt_for_the_hub(void **state)
+{
+    const struct fixture *f = (const struct fixture *)*state;
+    const struct lk_device_mqtt_opts good = {.hub = "hub.test", .device_id = "dev-1", .ttl_s = 600};
+    struct lk_tpm *tpm = fixture_open(f, ecc);
+    struct blob b = blob_for(tpm);
+    struct lk_device_mqtt m, before;
+    char token[LK_DEVICE_SAS_CAP];
+
+    memset(&m, 0x5a, sizeof(m));
+    before = m;
+    assert_int_equal(lk_device_mqtt(tpm, &good, &m), LK_ERR_NOT_FOUND);
+    assert_memory_equal(&m, &before, sizeof(m));
+    assert_int_equal(import(tpm, &b), LK_OK);
+    assert_int_equal(lk_device_mqtt(tpm, &good, &m), LK_OK);
+    assert_string_equal(m.host, "hub.test");
+    assert_int_equal(m.port, 8883);
+    assert_string_equal(m.client_id, "dev-1");
+    assert_string_equal(m.user_name, "hub.test/dev-1/?api-version=2021-04-12"
+                                     "&DeviceClientType=latchkey%2F" LK_VERSION);
+    assert_int_equal(m.expiry_unix_s, m.issued_unix_s + 600);
+    assert_int_equal(m.renew_unix_s, m.issued_unix_s + 450);
+    assert_int_equal(lk_device_sas(tpm, "hub.test", "dev-1", m.expiry_unix_s, token, sizeof(token)),
+                     LK_OK);
+    assert_string_equal(m.password, token);
+
+    m.ttl_s = 1200; /* a renewal is told apart by its life */
+    assert_int_equal(lk_device_mqtt_renew(tpm, &m), LK_OK);
+    assert_int_equal(m.expiry_unix_s, m.issued_unix_s + 1200);
+    assert_string_not_equal(m.password, token);
+    before = m;
+    assert_int_equal(lk_device_forget(tpm), LK_OK);
+    assert_int_equal(lk_device_mqtt_renew(tpm, &m), LK_ERR_NOT_FOUND);
+    assert_memory_equal(&m, &before, sizeof(m));
+    lk_buf_fini(&b.bytes);
+    lk_tpm_close(tpm);
+}
+
 /* ---- blobs that must not open ---------------------------------------------------------------- */
 
 /* Made for another SRK, or another EK, of the very same TPM, of the same kind or another: refused,
@@ -558,14 +598,23 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(import_then_sign),         CASE(sign_any_length),
-        CASE(replace_and_forget),       CASE(nonce_beside_the_identity),
-        CASE(sas_for_the_hub),          CASE(blob_of_other_keys),
-        CASE(failed_tpm_is_no_refusal), CASE(blob_from_before_a_clear),
-        CASE(blob_of_wrong_length),     CASE(blob_with_a_turned_bit),
-        CASE(handle_of_something_else), CASE(no_secret_on_the_bus),
-        CASE(proxy_sees_clear_bytes),   CASE(import_needs_the_passwords),
-        CASE(failures_leave_nothing),   CASE(no_room_in_the_tpm),
+        CASE(import_then_sign),
+        CASE(sign_any_length),
+        CASE(replace_and_forget),
+        CASE(nonce_beside_the_identity),
+        CASE(sas_for_the_hub),
+        CASE(mqtt_for_the_hub),
+        CASE(blob_of_other_keys),
+        CASE(failed_tpm_is_no_refusal),
+        CASE(blob_from_before_a_clear),
+        CASE(blob_of_wrong_length),
+        CASE(blob_with_a_turned_bit),
+        CASE(handle_of_something_else),
+        CASE(no_secret_on_the_bus),
+        CASE(proxy_sees_clear_bytes),
+        CASE(import_needs_the_passwords),
+        CASE(failures_leave_nothing),
+        CASE(no_room_in_the_tpm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

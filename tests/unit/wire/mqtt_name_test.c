@@ -144,6 +144,21 @@ user_longest(void **state)
     expect_user(text, "h", "d");
 }
 
+/* What is made is what is read. */
+static void
+user_made(void **state)
+{
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+
+    assert_int_equal(lk_mqtt_user_format("hub.example.test", "a?b=&", "pump/2 (x&y)", &text),
+                     LK_OK);
+    assert_string_equal(lk_buf_text(&text), "hub.example.test/a?b=&/?api-version=2021-04-12"
+                                            "&DeviceClientType=pump%2F2%20%28x%26y%29");
+    lk_buf_reset(&text);
+    assert_int_equal(lk_mqtt_user_format("hub.example.test", "$(a)", "x", &text), LK_OK);
+    expect_user(lk_buf_text(&text), "hub.example.test", "$(a)");
+}
+
 /* ---- topics ---------------------------------------------------------------------------------- */
 
 static struct lk_mqtt_publish
@@ -501,15 +516,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(user_parts),        cmocka_unit_test(user_version),
-        cmocka_unit_test(user_clients),      cmocka_unit_test(user_hub),
-        cmocka_unit_test(user_id),           cmocka_unit_test(user_longest),
-        cmocka_unit_test(telemetry),         cmocka_unit_test(bad_bags),
-        cmocka_unit_test(not_its_own),       cmocka_unit_test(longest_topic),
-        cmocka_unit_test(twin_topics),       cmocka_unit_test(method_topics),
-        cmocka_unit_test(request_ids),       cmocka_unit_test(filters),
-        cmocka_unit_test(wildcard_ids),      cmocka_unit_test(properties),
-        cmocka_unit_test(broken_properties),
+        cmocka_unit_test(user_parts),    cmocka_unit_test(user_version),
+        cmocka_unit_test(user_clients),  cmocka_unit_test(user_hub),
+        cmocka_unit_test(user_id),       cmocka_unit_test(user_longest),
+        cmocka_unit_test(user_made),     cmocka_unit_test(telemetry),
+        cmocka_unit_test(bad_bags),      cmocka_unit_test(not_its_own),
+        cmocka_unit_test(longest_topic), cmocka_unit_test(twin_topics),
+        cmocka_unit_test(method_topics), cmocka_unit_test(request_ids),
+        cmocka_unit_test(filters),       cmocka_unit_test(wildcard_ids),
+        cmocka_unit_test(properties),    cmocka_unit_test(broken_properties),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
