@@ -59,6 +59,8 @@ struct lk_service_api_config {
     const struct lk_rand *rnd;
     struct lk_keyring *keyring; /* referenced */
     uint32_t bulk_max;          /* items of one bulk request */
+    bool audit_reads;           /* each call that reads waits for an audit record of its own */
+    bool signatures_required;   /* what devices prove themselves by comes from signed manifests */
 };
 LK_MUST_CHECK enum lk_err lk_service_api_new(const struct lk_service_api_config *config,
                                              struct lk_service_api **ret);

@@ -2,7 +2,8 @@
  * The operators' API (service-api.md). A call is routed by method and path, its access is checked
  * by a read (so that a stranger reaches neither a parser nor the writer), its form is judged, and
  * then it runs as one job of the store, in which access is checked once more: what was granted is
- * still so when the change takes effect.
+ * still so when the change takes effect. A call that reads does so on the event loop; where reads
+ * are recorded, its answer waits for the record, which is a job of the writer like any change.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -133,20 +134,6 @@ call_answer(struct lk_service_call *c, enum lk_err err)
 
 /* ---- what operations use ----------------------------------------------------------------------
  */
-
-enum lk_err
-lk_svc_audit(const struct lk_service_call *c, struct lk_txn *tx, const char *action,
-             const char *subject, const char *conflict)
-{
-    char actor[sizeof("policy:") + LK_POLICY_NAME_MAX], detail[256];
-
-    /* Ids and hexadecimal digits: nothing needs an escape. */
-    (void)snprintf(actor, sizeof(actor), "policy:%s", c->access.name);
-    (void)snprintf(detail, sizeof(detail), "{\"requestId\":\"%s\"%s%s%s}",
-                   lk_http_request_id(c->req), conflict != NULL ? ",\"enrolledAs\":\"" : "",
-                   conflict != NULL ? conflict : "", conflict != NULL ? "\"" : "");
-    return lk_txn_audit_append(tx, actor, action, c->scope.id, subject, detail);
-}
 
 enum lk_err
 lk_svc_refuse(struct lk_service_call *c, int32_t code, const char *message)
@@ -286,18 +273,62 @@ call_run(struct lk_txn *tx, void *arg)
     lk_buf_reset(&c->answer);
     c->status = 0;
     c->is_page = false;
+    c->rows = 0;
     c->next[0] = '\0';
     err = access_check(c, tx);
     return err != LK_OK ? err : c->op->run(c, tx);
 }
 
+/* The call has ended, and its record, where it has one, is durable. */
+static void
+call_end(struct lk_service_call *c, enum lk_err err)
+{
+    LK_AUTO(call) struct lk_service_call *own = c;
+
+    own->api->pending--;
+    call_answer(own, err);
+}
+
+static enum lk_err
+record_run(struct lk_txn *tx, void *arg)
+{
+    return lk_svc_audit_read(arg, tx);
+}
+
+/* What could not be recorded is not told. */
+static void
+record_done(void *arg, enum lk_err err)
+{
+    struct lk_service_call *c = arg;
+
+    if (err != LK_OK) {
+        c->fault.code = 0;
+        call_end(c, err);
+        return;
+    }
+    call_end(c, c->read_result);
+}
+
+/* Whether the call was let in and came to an answer about what is stored, "not found" included. */
+static bool
+has_read(const struct lk_service_call *c, enum lk_err err)
+{
+    return c->op->read_verb != NULL && c->access.reason == NULL &&
+           (err == LK_OK || (err == LK_ERR_REFUSED && c->fault.code != 0));
+}
+
 static void
 call_done(void *arg, enum lk_err err)
 {
-    LK_AUTO(call) struct lk_service_call *c = arg;
+    struct lk_service_call *c = arg;
 
-    c->api->pending--;
-    call_answer(c, err);
+    if (!c->api->audit_reads || !has_read(c, err)) {
+        call_end(c, err);
+        return;
+    }
+    c->read_result = err;
+    c->job = (struct lk_job){.run = record_run, .done = record_done, .arg = c};
+    lk_store_write(c->api->session, &c->job);
 }
 
 static const struct lk_svc_operation *
@@ -401,7 +432,7 @@ service_api_handle(void *ctx, struct lk_http_request *req)
     } else {
         lk_store_read(api->session, &c->job);
     }
-    (void)call_take(&c); /* call_done() freed it, or will */
+    (void)call_take(&c); /* call_end() freed it, or will */
 }
 
 /* ---- the object -------------------------------------------------------------------------------
@@ -420,6 +451,8 @@ lk_service_api_new(const struct lk_service_api_config *config, struct lk_service
     api->rnd = config->rnd;
     api->ring = lk_keyring_ref(config->keyring);
     api->bulk_max = config->bulk_max;
+    api->audit_reads = config->audit_reads;
+    api->signatures_required = config->signatures_required;
     *ret = api;
     return LK_OK;
 }

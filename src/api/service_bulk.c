@@ -83,5 +83,5 @@ bulk_run(struct lk_service_call *c, struct lk_txn *tx)
     return lk_bulk_result_format(errors, &c->answer);
 }
 
-const struct lk_svc_operation lk_svc_bulk = {"bulk", LK_RIGHT_ENROLLMENT_WRITE, true, bulk_form,
-                                             bulk_run};
+const struct lk_svc_operation lk_svc_bulk = {
+    "bulk", LK_RIGHT_ENROLLMENT_WRITE, true, NULL, bulk_form, bulk_run};

@@ -82,6 +82,54 @@ secrets_keep(const struct lk_service_call *c, const struct lk_enrollment *was,
     return err;
 }
 
+static bool
+key_equal(const struct lk_shared_key *a, const struct lk_shared_key *b)
+{
+    return a->len == b->len && lk_ct_equal(a->data, b->data, a->len);
+}
+
+/* Whether the shared keys are as they were. */
+static enum lk_err
+keys_stay(const struct lk_service_call *c, const struct lk_enrollment *was,
+          const struct lk_shared_keys *keys, bool *ret)
+{
+    LK_AUTO_SHARED_KEYS struct lk_shared_keys old = {.primary = {.len = 0}};
+    enum lk_err err = lk_shared_keys_open(c->ring, owner_of(c), was, &old);
+
+    if (err == LK_OK) {
+        *ret =
+            key_equal(&old.primary, &keys->primary) && key_equal(&old.secondary, &keys->secondary);
+    }
+    return err;
+}
+
+/*
+ * Where manifests have to be signed, nobody who has a key of this API alone says who a device is:
+ * enrollments and groups come by manifest or from the machine itself, and a change leaves alone
+ * what proves their devices. fault is set when it does not.
+ */
+static enum lk_err
+proof_check(const struct lk_service_call *c, const struct lk_enrollment *was,
+            const struct lk_enrollment *e, const struct lk_shared_keys *keys,
+            struct lk_svc_fault *fault)
+{
+    bool same = was != NULL && lk_enrollment_same_proof(was, e);
+    enum lk_err err = LK_OK;
+
+    if (!c->api->signatures_required) {
+        return LK_OK;
+    }
+    if (same && e->attestation == LK_ATTESTATION_SYMMETRIC_KEY) {
+        err = keys_stay(c, was, keys, &same);
+    }
+    if (err == LK_OK && !same) {
+        (void)lk_svc_fault(fault, LK_SVC_BAD_REQUEST,
+                           "import-signature-required: attestation and deviceId come by a signed "
+                           "manifest, or from the service's own machine");
+    }
+    return err;
+}
+
 /* The tail of the doc that only the store can tell. fault is set when it is the client's. */
 static enum lk_err
 entity_complete(struct lk_service_call *c, struct lk_txn *tx, struct lk_enrollment_doc *doc,
@@ -102,6 +150,9 @@ entity_complete(struct lk_service_call *c, struct lk_txn *tx, struct lk_enrollme
             (void)lk_svc_fault(fault, LK_SVC_BAD_REQUEST, "attestation.x509: needs a certificate");
             return LK_OK;
         }
+    }
+    if ((err = proof_check(c, was, e, keys, fault)) != LK_OK || fault->code != 0) {
+        return err;
     }
     err = lk_enrollment_check(tx, e, &problem);
     if (err == LK_ERR_FORMAT) {
@@ -312,11 +363,11 @@ mechanism_run(struct lk_service_call *c, struct lk_txn *tx)
     return err == LK_ERR_NOT_FOUND ? fault_of(c, tx, c->route.id, err, NULL, &c->fault) : err;
 }
 
-const struct lk_svc_operation lk_svc_entity_put = {"put", LK_RIGHT_ENROLLMENT_WRITE, true, put_form,
-                                                   put_run};
-const struct lk_svc_operation lk_svc_entity_get = {"get", LK_RIGHT_ENROLLMENT_READ, false, id_form,
-                                                   get_run};
-const struct lk_svc_operation lk_svc_entity_delete = {"delete", LK_RIGHT_ENROLLMENT_WRITE, true,
-                                                      id_form, delete_run};
+const struct lk_svc_operation lk_svc_entity_put = {
+    "put", LK_RIGHT_ENROLLMENT_WRITE, true, NULL, put_form, put_run};
+const struct lk_svc_operation lk_svc_entity_get = {
+    "get", LK_RIGHT_ENROLLMENT_READ, false, "read", id_form, get_run};
+const struct lk_svc_operation lk_svc_entity_delete = {
+    "delete", LK_RIGHT_ENROLLMENT_WRITE, true, NULL, id_form, delete_run};
 const struct lk_svc_operation lk_svc_entity_mechanism = {
-    "attestationmechanism", LK_RIGHT_ENROLLMENT_WRITE, true, id_form, mechanism_run};
+    "attestationmechanism", LK_RIGHT_ENROLLMENT_WRITE, true, NULL, id_form, mechanism_run};

@@ -23,6 +23,9 @@ struct lk_svc_operation {
     const char *name; /* for the log */
     unsigned right;   /* of enum lk_right */
     bool writes;
+    /* Of a call that only reads: the verb of its audit record, which follows the read. Calls that
+     * write append their own in run(). */
+    const char *read_verb;
     /* Judge the form of an authorised request, outside of any transaction. An error: fault is set,
      * or ours. NULL: there is nothing to judge. */
     enum lk_err (*form)(struct lk_service_call *c);
@@ -70,13 +73,18 @@ struct lk_service_call {
     int status;
     struct lk_buf answer;
     bool is_page;
+    size_t rows;                        /* of a page */
     char next[LK_SVC_CONTINUATION_CAP]; /* "": the last page */
+
+    enum lk_err read_result; /* of the read, while its record is written */
 };
 
 /* Append the audit record of a change by this call's policy. LK_OK when it is on its way. */
 LK_MUST_CHECK enum lk_err lk_svc_audit(const struct lk_service_call *c, struct lk_txn *tx,
                                        const char *action, const char *subject,
                                        const char *conflict);
+/* Append the audit record of a call that has read, and how it ends. */
+LK_MUST_CHECK enum lk_err lk_svc_audit_read(const struct lk_service_call *c, struct lk_txn *tx);
 /* Set the fault that the client is told, roll back. LK_ERR_REFUSED. */
 enum lk_err lk_svc_refuse(struct lk_service_call *c, int32_t code, const char *message);
 /* Parse the body into c->body. An empty one is {} where it may be. */
@@ -115,6 +123,7 @@ struct lk_service_api {
     const struct lk_rand *rnd;
     struct lk_keyring *ring;
     size_t bulk_max;
+    bool audit_reads, signatures_required;
     struct lk_log_gate gate;
     size_t pending;
 };

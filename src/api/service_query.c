@@ -14,7 +14,7 @@
 struct page {
     struct lk_service_call *c;
     int64_t begun_ms; /* of the monotonic clock */
-    size_t looked, rows;
+    size_t looked;
     bool more;
     char last[LK_REGISTRATION_ID_MAX + 1]; /* lower case; "" before the first row */
 };
@@ -23,7 +23,7 @@ struct page {
 static bool
 page_is_full(const struct page *p)
 {
-    if (p->looked == LK_SVC_SCAN_MAX || p->rows == p->c->page_max ||
+    if (p->looked == LK_SVC_SCAN_MAX || p->c->rows == p->c->page_max ||
         p->c->answer.len > LK_SVC_PAGE_BYTES) {
         return true;
     }
@@ -56,7 +56,7 @@ row_put(struct page *p, const json_t *object)
 {
     enum lk_err err;
 
-    if (p->rows++ > 0 && (err = lk_buf_puts(&p->c->answer, ",")) != LK_OK) {
+    if (p->c->rows++ > 0 && (err = lk_buf_puts(&p->c->answer, ",")) != LK_OK) {
         return err;
     }
     return lk_json_write(object, &p->c->answer);
@@ -257,7 +257,7 @@ query_run(struct lk_service_call *c, struct lk_txn *tx)
     return p.more ? lk_svc_continuation_make(c, p.last, c->next) : LK_OK;
 }
 
-const struct lk_svc_operation lk_svc_query = {"query", LK_RIGHT_ENROLLMENT_READ, false, query_form,
-                                              query_run};
+const struct lk_svc_operation lk_svc_query = {
+    "query", LK_RIGHT_ENROLLMENT_READ, false, "query", query_form, query_run};
 const struct lk_svc_operation lk_svc_registration_query = {
-    "registrations", LK_RIGHT_REGISTRATION_STATUS_READ, false, query_form, query_run};
+    "registrations", LK_RIGHT_REGISTRATION_STATUS_READ, false, "query", query_form, query_run};

@@ -49,6 +49,6 @@ delete_run(struct lk_service_call *c, struct lk_txn *tx)
 }
 
 const struct lk_svc_operation lk_svc_registration_get = {
-    "registration_get", LK_RIGHT_REGISTRATION_STATUS_READ, false, id_form, get_run};
+    "registration_get", LK_RIGHT_REGISTRATION_STATUS_READ, false, "read", id_form, get_run};
 const struct lk_svc_operation lk_svc_registration_delete = {
-    "registration_delete", LK_RIGHT_REGISTRATION_STATUS_WRITE, true, id_form, delete_run};
+    "registration_delete", LK_RIGHT_REGISTRATION_STATUS_WRITE, true, NULL, id_form, delete_run};

@@ -39,6 +39,7 @@ struct lk_config {
     uint32_t bulk_max;                  /* default 10 */
     uint32_t drain_ms;                  /* default 10000 */
     uint32_t import_signature_required; /* 0 (default) or 1 */
+    uint32_t audit_reads;               /* 0 or 1 (default) */
     enum lk_log_target log_target;      /* "json" (default) or "journald" */
     enum lk_log_level log_level;        /* reloadable; default info */
     struct lk_http_limits limits; /* http-head-max, http-handshake-ms, ...: the members' names */

@@ -50,9 +50,14 @@ const struct lk_config_row lk_config_rows[] = {
     NUMBER("audit-refusals-per-s", audit_refusals_per_s, 0, 10000, "", "20",
            "Refused devices that each worker records in the audit chain one by one in a second; "
            "the rest is counted."),
+    NUMBER("audit-reads", audit_reads, 0, 1, "", "1",
+           "1: reads through the operators' API are in the audit chain too, one by one, each with "
+           "a commit of its own that its answer waits for; 0: changes and what hands out keys "
+           "alone."),
     NUMBER("import-signature-required", import_signature_required, 0, 1, "", "0",
-           "1: `latchkey enrollment import` takes only manifests that are signed by a factory "
-           "certificate."),
+           "1: who a device is comes by manifests that are signed by a factory certificate, or "
+           "from this machine: `latchkey enrollment import` takes no others, and the operators' "
+           "API creates no enrollment or group, nor changes what devices prove themselves by."),
     NUMBER("bulk-max", bulk_max, 1, 1000, "", "10",
            "Most enrollments in one bulk request of the operators' API; http-body-max bounds it "
            "too."),

@@ -227,6 +227,8 @@ service_open(struct lk_worker *w, const struct lk_worker_config *config)
         .rnd = &lk_rand_system,
         .keyring = config->ring,
         .bulk_max = config->config->bulk_max,
+        .audit_reads = config->config->audit_reads != 0,
+        .signatures_required = config->config->import_signature_required != 0,
     };
 
     return lk_service_api_new(&opts, &w->service_api);

@@ -44,6 +44,12 @@ LK_MUST_CHECK enum lk_err lk_enrollment_diff(const struct lk_enrollment *a,
                                              const struct lk_enrollment *b, char *buf, size_t cap);
 
 /*
+ * Whether two enrollments, or two groups, take the same devices for the same identity: attestation
+ * and deviceId are the same. Shared keys are sealed, and not compared.
+ */
+bool lk_enrollment_same_proof(const struct lk_enrollment *a, const struct lk_enrollment *b);
+
+/*
  * What only the store knows, or only the whole: every hub that is named is linked, a static policy
  * names exactly one, a custom one a webhook. LK_ERR_FORMAT with problem set.
  */

@@ -1,4 +1,5 @@
-/* In what two enrollments of one registration ID differ, as far as a manifest carries it. */
+/* In what two enrollments of one id differ: as far as a manifest carries it, and in who they are.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -81,6 +82,21 @@ static const char *
 device_of(const struct lk_enrollment *e)
 {
     return e->device_id[0] != '\0' ? e->device_id : e->id;
+}
+
+static bool
+bufs_equal(const struct lk_buf *a, const struct lk_buf *b)
+{
+    return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
+}
+
+bool
+lk_enrollment_same_proof(const struct lk_enrollment *a, const struct lk_enrollment *b)
+{
+    return a->attestation == b->attestation && strcmp(device_of(a), device_of(b)) == 0 &&
+           eks_equal(a, b) && bufs_equal(&a->srk_pub, &b->srk_pub) && a->pin_srk == b->pin_srk &&
+           bufs_equal(&a->certs[0], &b->certs[0]) && bufs_equal(&a->certs[1], &b->certs[1]) &&
+           bufs_equal(&a->rules, &b->rules);
 }
 
 enum lk_err

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/codec.h"
 #include "service_stage.h"
 #include "store/store_int.h"
 
@@ -215,6 +216,17 @@ crowd_gather(struct crowd *crowd, struct lk_session *session)
     }
 }
 
+static void
+crowd_leave(struct crowd *crowd, struct stage *s)
+{
+    assert_int_equal(sem_post(&crowd->leave), 0);
+    while (crowd->left > 0) {
+        stage_dispatch(s);
+    }
+    (void)sem_destroy(&crowd->entered);
+    (void)sem_destroy(&crowd->leave);
+}
+
 /* A writer whose queue is full answers 429 and when to try again; nothing of the call is done. */
 static void
 a_full_queue(void **state)
@@ -231,18 +243,136 @@ a_full_queue(void **state)
     assert_true(stage_header(&s, "Retry-After", seconds, sizeof(seconds)));
     assert_true(atoi(seconds) > 0);
     assert_int_equal(lk_service_api_pending(s.api), 0);
-    assert_int_equal(sem_post(&crowd->leave), 0);
+    crowd_leave(crowd, &s);
 
     stage_ask(&s, LK_HTTP_GET, "/enrollments/dev-1", NULL);
     stage_expect_code(&s, LK_SVC_NO_ENROLLMENT);
-    while (crowd->left > 0) {
-        stage_dispatch(&s);
-    }
     stage_ask(&s, LK_HTTP_PUT, "/enrollments/dev-1", SYMMETRIC);
     stage_expect(&s, 200);
     stage_stop(&s);
-    (void)sem_destroy(&crowd->entered);
-    (void)sem_destroy(&crowd->leave);
+    free(crowd);
+}
+
+/* ---- reads in the audit chain -----------------------------------------------------------------
+ */
+
+static void
+with_audit(struct lk_service_api_config *config)
+{
+    config->audit_reads = true;
+}
+
+static void
+expect_record(struct stage *s, const char *action, size_t count, const char *member)
+{
+    char detail[LK_AUDIT_DETAIL_MAX + 1];
+
+    assert_int_equal(rig_audit_count(&s->rig, action, detail, sizeof(detail)), count);
+    if (member != NULL && strstr(detail, member) == NULL) {
+        fail_msg("%s is not in %s", member, detail);
+    }
+}
+
+/* Each kind of read is recorded before it is answered, with what it found; a stranger's is not. */
+static void
+reads_are_recorded(void **state)
+{
+    struct stage s;
+
+    stage_start(&s, with_audit);
+    stage_ask(&s, LK_HTTP_PUT, "/enrollments/dev-1", SYMMETRIC);
+    stage_expect(&s, 200);
+    stage_ask(&s, LK_HTTP_GET, "/enrollments/DEV-1", NULL);
+    stage_expect(&s, 200);
+    expect_record(&s, "enrollment.read", 1, "\"status\":200");
+    stage_ask(&s, LK_HTTP_GET, "/enrollments/dev-2", NULL);
+    stage_expect_code(&s, LK_SVC_NO_ENROLLMENT);
+    expect_record(&s, "enrollment.read", 2, "\"status\":404");
+    stage_ask(&s, LK_HTTP_GET, "/enrollmentGroups/g", NULL);
+    expect_record(&s, "group.read", 1, "\"requestId\":\"0123456789abcdef0123456789abcdef\"");
+    stage_ask(&s, LK_HTTP_GET, "/registrations/dev-1", NULL);
+    stage_expect_code(&s, LK_SVC_NO_REGISTRATION);
+    expect_record(&s, "registration.read", 1, "\"status\":404");
+    stage_ask(&s, LK_HTTP_POST, "/registrations/g/query", NULL);
+    expect_record(&s, "registration.query", 1, "\"rows\":0");
+    stage_ask(&s, LK_HTTP_POST, "/enrollments/query",
+              "{\"query\":\"SELECT * WHERE deviceId != 'gr\xc3\xb6\xc3\x9f\\\"e'\"}");
+    stage_expect(&s, 200);
+    expect_record(&s, "enrollment.query", 1,
+                  "\"query\":\"SELECT * WHERE deviceId != 'gr\xc3\xb6\xc3\x9f\\\"e'\",\"rows\":1");
+
+    memset(s.req.headers, 0, sizeof(s.req.headers));
+    stage_send(&s);
+    stage_expect_code(&s, LK_DPS_UNAUTHORIZED);
+    stage_ask(&s, LK_HTTP_POST, "/enrollments/query", "{}"); /* was not carried out */
+    stage_expect_code(&s, LK_SVC_BAD_REQUEST);
+    expect_record(&s, "enrollment.query", 1, NULL);
+    stage_stop(&s);
+}
+
+/* The largest query there may be, all of it what JSON has to escape, fits into its record. */
+static void
+the_largest_query_is_recorded(void **state)
+{
+    struct stage s;
+    char query[LK_QUERY_MAX + 1], body[4 * LK_QUERY_MAX];
+    json_t *object;
+    char *text;
+
+    stage_start(&s, with_audit);
+    memset(query, '\t', sizeof(query) - 1);
+    query[sizeof(query) - 1] = '\0';
+    memcpy(query, "SELECT *", strlen("SELECT *"));
+    object = json_pack("{s:s}", "query", query);
+    text = json_dumps(object, JSON_COMPACT);
+    assert_int_equal(lk_strcpy(body, sizeof(body), text), LK_OK);
+    free(text);
+    json_decref(object);
+    stage_ask(&s, LK_HTTP_POST, "/enrollments/query", body);
+    stage_expect(&s, 200);
+    expect_record(&s, "enrollment.query", 1, "\"query\":\"SELECT *\\t\\t");
+    stage_stop(&s);
+}
+
+/* Without the setting reads leave no record, and no write. */
+static void
+reads_are_not_recorded(void **state)
+{
+    struct stage s;
+
+    stage_start(&s, NULL);
+    rig_hold(&s.rig); /* a read that waited for the writer would not return */
+    stage_ask(&s, LK_HTTP_GET, "/enrollments/dev-1", NULL);
+    stage_expect_code(&s, LK_SVC_NO_ENROLLMENT);
+    rig_release(&s.rig);
+    expect_record(&s, "enrollment.read", 0, NULL);
+    stage_stop(&s);
+}
+
+/* What cannot be recorded is not told: the answer is the writer's trouble, without the rows. */
+static void
+a_read_without_a_record(void **state)
+{
+    struct crowd *crowd = calloc(1, sizeof(*crowd));
+    struct stage s;
+
+    assert_non_null(crowd);
+    stage_start(&s, with_audit);
+    stage_ask(&s, LK_HTTP_PUT, "/enrollments/dev-1", SYMMETRIC);
+    stage_expect(&s, 200);
+    crowd_gather(crowd, s.rig.session);
+    stage_begin(&s, LK_HTTP_GET, "/enrollments/dev-1", NULL);
+    assert_int_equal(lk_service_api_pending(s.api), 1);
+    stage_wait(&s);
+    stage_expect_code(&s, LK_DPS_THROTTLED);
+    stage_ask(&s, LK_HTTP_GET, "/enrollments/dev-2", NULL); /* nor that there is none */
+    stage_expect_code(&s, LK_DPS_THROTTLED);
+    assert_int_equal(lk_service_api_pending(s.api), 0);
+    crowd_leave(crowd, &s);
+    stage_ask(&s, LK_HTTP_GET, "/enrollments/dev-1", NULL);
+    stage_expect(&s, 200);
+    expect_record(&s, "enrollment.read", 1, NULL);
+    stage_stop(&s);
     free(crowd);
 }
 
@@ -250,9 +380,16 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_methods),    cmocka_unit_test(wrong_paths),
-        cmocka_unit_test(hosts_and_scopes), cmocka_unit_test(tokens),
-        cmocka_unit_test(media_types),      cmocka_unit_test(a_full_queue),
+        cmocka_unit_test(wrong_methods),
+        cmocka_unit_test(wrong_paths),
+        cmocka_unit_test(hosts_and_scopes),
+        cmocka_unit_test(tokens),
+        cmocka_unit_test(reads_are_recorded),
+        cmocka_unit_test(the_largest_query_is_recorded),
+        cmocka_unit_test(reads_are_not_recorded),
+        cmocka_unit_test(a_read_without_a_record),
+        cmocka_unit_test(media_types),
+        cmocka_unit_test(a_full_queue),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
