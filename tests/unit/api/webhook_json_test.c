@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "api/webhook.h"
+#include "support/certs.h"
 
 static struct lk_enrollment e;
 static struct lk_registration proof;
@@ -29,6 +30,7 @@ setup(void **state)
     (void)snprintf(hubs[0].name, sizeof(hubs[0].name), "a.test");
     (void)snprintf(hubs[1].name, sizeof(hubs[1].name), "b.test");
     e.enabled = e.reprovision_update_hub = true;
+    e.allocation = LK_ALLOC_CUSTOM;
     e.eks_count = 2;
     for (size_t i = 0; i < 2; i++) {
         memset(e.eks[i].id, (int)i, LK_EK_ID_LEN);
@@ -70,18 +72,21 @@ expect_ask(const char *group, const char *current, const char *want)
 }
 
 #define TERMS                                                                                      \
-    "\"provisioningStatus\":\"enabled\",\"allocationPolicy\":\"custom\","                          \
-    "\"capabilities\":{\"iotEdge\":false},\"reprovisionPolicy\":{\"updateHubAssignment\":true,"    \
-    "\"migrateDeviceData\":false},\"customAllocationDefinition\":{\"webhookUrl\":"                 \
-    "\"https://hook.test/?c=1\",\"apiVersion\":\"2021-10-01\"},\"etag\":\"\\\"e1\\\"\","
+    "\"capabilities\":{\"iotEdge\":false},\"provisioningStatus\":\"enabled\","                     \
+    "\"reprovisionPolicy\":{\"updateHubAssignment\":true,\"migrateDeviceData\":false},"            \
+    "\"allocationPolicy\":\"custom\","
+#define TAIL                                                                                       \
+    "\"customAllocationDefinition\":{\"webhookUrl\":\"https://hook.test/?c=1\","                   \
+    "\"apiVersion\":\"2021-10-01\"},\"etag\":\"\\\"e1\\\"\"},"
 
 /* A TPM: the EK that was proved, not the first one; payload and present hub when there are. */
 static void
 ask_of_a_tpm(void **state)
 {
     expect_ask("", NULL,
-               "{\"individualEnrollment\":{\"registrationId\":\"dev-1\"," TERMS
-               "\"attestation\":{\"type\":\"tpm\",\"tpm\":{\"endorsementKey\":\"QUFB\"}}},"
+               "{\"individualEnrollment\":{\"attestation\":{\"tpm\":{\"endorsementKey\":\"QUFB\","
+               "\"endorsementKeys\":[\"QUFB\",\"QkJC\"]},\"type\":\"tpm\"},"
+               "\"registrationId\":\"dev-1\"," TERMS TAIL
                "\"deviceRuntimeContext\":{\"registrationId\":\"dev-1\",\"tpm\":{"
                "\"endorsementKey\":\"QkJC\",\"storageRootKey\":\"U1JL\"}},"
                "\"linkedHubs\":[\"a.test\",\"b.test\"]}");
@@ -89,37 +94,63 @@ ask_of_a_tpm(void **state)
     assert_int_equal(lk_buf_puts(&e.initial_twin, "{\"tags\":{}}"), LK_OK);
     (void)snprintf(e.device_id, sizeof(e.device_id), "Dev");
     (void)snprintf(e.hubs[0], sizeof(e.hubs[0]), "a.test");
-    e.hubs_count = 1;
+    e.hubs_count = e.eks_count = 1;
+    memset(e.eks[0].id, 1, LK_EK_ID_LEN);
     expect_ask("", "a.test",
-               "{\"individualEnrollment\":{\"registrationId\":\"dev-1\"," TERMS
-               "\"deviceId\":\"Dev\",\"attestation\":{\"type\":\"tpm\",\"tpm\":{"
-               "\"endorsementKey\":\"QUFB\"}},\"iotHubs\":[\"a.test\"],"
-               "\"initialTwin\":{\"tags\":{}}},"
+               "{\"individualEnrollment\":{\"attestation\":{\"tpm\":{\"endorsementKey\":\"QUFB\"},"
+               "\"type\":\"tpm\"},\"registrationId\":\"dev-1\",\"deviceId\":\"Dev\","
+               "\"initialTwin\":{\"tags\":{}}," TERMS "\"iotHubs\":[\"a.test\"]," TAIL
                "\"deviceRuntimeContext\":{\"registrationId\":\"dev-1\",\"currentIotHubHostName\":"
-               "\"a.test\",\"currentDeviceId\":\"Dev\",\"tpm\":{\"endorsementKey\":\"QkJC\","
+               "\"a.test\",\"currentDeviceId\":\"Dev\",\"tpm\":{\"endorsementKey\":\"QUFB\","
                "\"storageRootKey\":\"U1JL\"},\"payload\":{\"m\":[1]}},"
                "\"linkedHubs\":[\"a.test\",\"b.test\"]}");
 }
 
-/* Of a shared key nothing but that there is one; a group under its own name. */
+/* Of a shared key nothing but that there is one; a group under its own name, and the device under
+ * the device's. */
 static void
 ask_without_secrets(void **state)
 {
     e.attestation = LK_ATTESTATION_SYMMETRIC_KEY;
-    e.eks_count = 0;
+    e.eks_count = proof.srk_pub_len = 0;
     assert_int_equal(lk_buf_puts(&e.sealed_keys, "SECRET"), LK_OK);
     expect_ask("Group-1", NULL,
-               "{\"enrollmentGroup\":{\"enrollmentGroupId\":\"Group-1\"," TERMS
-               "\"attestation\":{\"type\":\"symmetricKey\"}},"
+               "{\"enrollmentGroup\":{\"attestation\":{\"type\":\"symmetricKey\"},"
+               "\"enrollmentGroupId\":\"Group-1\"," TERMS TAIL
                "\"deviceRuntimeContext\":{\"registrationId\":\"dev-1\",\"symmetricKey\":{}},"
                "\"linkedHubs\":[\"a.test\",\"b.test\"]}");
+}
+
+/* Of certificates what is in them, not themselves. */
+static void
+ask_of_certificates(void **state)
+{
+    static const struct {
+        const char *group, *member;
+    } cases[] = {{"", "clientCertificates"}, {"Group-1", "signingCertificates"}};
+    const struct lk_hub *linked[] = {&hubs[0]};
+    struct test_cert cert;
+
+    test_leaf_make(&cert, "dev-1", 1800000000, NULL);
     e.attestation = LK_ATTESTATION_X509;
-    assert_int_equal(lk_buf_puts(&e.certs[0], "CERT"), LK_OK);
-    expect_ask("", NULL,
-               "{\"individualEnrollment\":{\"registrationId\":\"dev-1\"," TERMS
-               "\"attestation\":{\"type\":\"x509\"}},"
-               "\"deviceRuntimeContext\":{\"registrationId\":\"dev-1\",\"x509\":{}},"
-               "\"linkedHubs\":[\"a.test\",\"b.test\"]}");
+    e.eks_count = proof.srk_pub_len = 0;
+    assert_int_equal(lk_buf_put(&e.certs[0], cert.der, cert.der_len), LK_OK);
+    for (size_t i = 0; i < LK_ARRAY_LEN(cases); i++) {
+        const struct lk_webhook_ask ask = {.enrollment = &e,
+                                           .group = cases[i].group,
+                                           .proof = &proof,
+                                           .payload = &payload,
+                                           .hubs = linked,
+                                           .hubs_count = 1};
+        LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+
+        assert_int_equal(lk_webhook_ask_format(&ask, &text), LK_OK);
+        assert_non_null(strstr(lk_buf_text(&text), cases[i].member));
+        assert_non_null(strstr(lk_buf_text(&text), "\"subjectName\":\"CN=dev-1\""));
+        assert_non_null(strstr(lk_buf_text(&text), "\"x509\":{}"));
+        assert_null(strstr(lk_buf_text(&text), "\"certificate\":"));
+    }
+    test_cert_fini(&cert);
 }
 
 /* What is no answer. */
@@ -184,7 +215,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {CASE(ask_of_a_tpm), CASE(ask_without_secrets),
-                                       CASE(bad_answers), CASE(good_answers)};
+                                       CASE(ask_of_certificates), CASE(bad_answers),
+                                       CASE(good_answers)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
