@@ -287,6 +287,7 @@ lk_cmd_enrollment(int argc, char **argv)
         {"add", lk_cli_enrollment_add, "enroll one device"},
         {"show", lk_cli_enrollment_show, "show one enrollment"},
         {"list", lk_cli_enrollment_list, "list the enrollments"},
+        {"set", lk_cli_enrollment_set, "change to which hub a device goes"},
         {"enable", enrollment_enable, "let a device register again"},
         {"disable", enrollment_disable, "refuse a device"},
         {"remove", enrollment_remove, "forget an enrollment"},

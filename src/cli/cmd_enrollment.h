@@ -59,6 +59,7 @@ const char *lk_cli_ek_id(const uint8_t id[LK_EK_ID_LEN], char buf[LK_CLI_EK_ID_C
 int lk_cli_enrollment_add(int argc, char **argv);
 int lk_cli_enrollment_add_ek(int argc, char **argv);
 int lk_cli_enrollment_remove_ek(int argc, char **argv);
+int lk_cli_enrollment_set(int argc, char **argv);
 int lk_cli_enrollment_show(int argc, char **argv);
 int lk_cli_enrollment_list(int argc, char **argv);
 int lk_cli_enrollment_import(int argc, char **argv);

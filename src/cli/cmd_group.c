@@ -5,6 +5,7 @@
 #include "base/codec.h"
 #include "cli/attestation.h"
 #include "cli/group_rules.h"
+#include "cli/terms.h"
 #include "provision/enrollment.h"
 
 /* One group that a command works on, in one transaction. */
@@ -13,9 +14,8 @@ struct group_call {
     struct lk_cli_common common;
     struct lk_cli_attestation attestation;
     struct lk_cli_group_rules rules;
+    struct lk_cli_terms terms;
     char root[2 * LK_EK_FINGERPRINT_LEN + 1]; /* that is not imported; "": none */
-    const char *hubs[LK_HUBS_PER_ENROLLMENT];
-    size_t hubs_count;
     bool disabled;
     char scope[LK_ID_SCOPE_MAX + 1];
     const char *id; /* as typed */
@@ -29,6 +29,7 @@ static void
 group_call_fini(struct group_call *c)
 {
     lk_enrollment_fini(&c->g);
+    lk_cli_terms_fini(&c->terms);
     lk_cli_service_close(&c->s);
 }
 #define AUTO_GROUP_CALL __attribute__((cleanup(group_call_fini))) struct group_call
@@ -93,28 +94,22 @@ group_audit(struct lk_txn *tx, const struct group_call *c, const char *action, c
 
 /* ---- add ------------------------------------------------------------------------------------- */
 
-enum { OPT_HUB = LK_CLI_OPT_COMMAND, OPT_DISABLED };
+enum { OPT_DISABLED = LK_CLI_OPT_COMMAND };
 
 static enum lk_err
 add_take(void *ctx, int option, const char *value)
 {
     struct group_call *c = (struct group_call *)ctx;
 
-    switch (option) {
-    case OPT_HUB:
-        if (c->hubs_count == LK_HUBS_PER_ENROLLMENT || !lk_host_name_ok(value, strlen(value))) {
-            return LK_ERR_ARG;
-        }
-        c->hubs[c->hubs_count++] = value;
-        return LK_OK;
-    case OPT_DISABLED:
+    if (option == OPT_DISABLED) {
         c->disabled = true;
         return LK_OK;
-    default:
-        return lk_cli_group_rules_is(option)
-                   ? lk_cli_group_rules_take(&c->rules, option, value)
-                   : lk_cli_attestation_take(&c->attestation, option, value);
     }
+    if (lk_cli_terms_is(option)) {
+        return lk_cli_terms_take(&c->terms, option, value);
+    }
+    return lk_cli_group_rules_is(option) ? lk_cli_group_rules_take(&c->rules, option, value)
+                                         : lk_cli_attestation_take(&c->attestation, option, value);
 }
 
 static const struct lk_cli_form add_form = {
@@ -124,7 +119,8 @@ static const struct lk_cli_form add_form = {
              "         --ek-certificate --root FINGERPRINT... [--vendor ID]... [--model NAME]...\n"
              "           [--issuer NAME]... [--firmware-min ID] [--firmware-max ID] [--quota N]\n"
              "           [--not-before TIME] [--not-after TIME] [--any-registration-id]\n"
-             "         [--hub NAME] [--disabled] [--scope ID] [--config FILE]",
+             "         [--disabled] " LK_CLI_TERMS_USAGE "\n"
+             "         [--scope ID] [--config FILE]",
     .help =
         "Let devices register that have no enrollment of their own. An enrollment of a device's\n"
         "own always comes first: to refuse one member, give it one that is disabled.\n\n"
@@ -153,16 +149,13 @@ static const struct lk_cli_form add_form = {
         "  --not-after TIME         and no more from then on, also again\n"
         "  --any-registration-id    a device may choose its ID; default: the one derived from its\n"
         "                           endorsement key\n"
-        "  --hub NAME               assign them to this linked hub; again for a choice of "
-        "several;\n"
-        "                           default: any\n"
-        "  --disabled               refuse them until the group is "
-        "enabled\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+        "  --disabled               refuse them until the group is enabled\n" LK_CLI_TERMS_HELP
+            LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
     .options = (const struct option[]){LK_CLI_SYMMETRIC_OPTIONS,
                                        LK_CLI_GROUP_RULES_OPTIONS,
                                        {"signing-certificate", required_argument, NULL,
                                         LK_CLI_OPT_CERTIFICATE},
-                                       {"hub", required_argument, NULL, OPT_HUB},
+                                       LK_CLI_TERMS_OPTIONS,
                                        {"disabled", no_argument, NULL, OPT_DISABLED},
                                        LK_CLI_SCOPE_OPTION,
                                        LK_CLI_CONFIG_OPTION,
@@ -177,15 +170,9 @@ add_fill(struct group_call *c)
 {
     enum lk_err err;
 
-    for (size_t i = 0; i < c->hubs_count; i++) {
-        if ((err = lk_strcpy(c->g.hubs[i], sizeof(c->g.hubs[i]), c->hubs[i])) != LK_OK) {
-            return lk_cli_fail(err, "cannot add the group");
-        }
-        lk_ascii_lower(c->g.hubs[i]);
-    }
-    c->g.hubs_count = c->hubs_count;
     c->g.enabled = !c->disabled;
-    if ((err = lk_strcpy(c->g.scope, sizeof(c->g.scope), c->scope)) != LK_OK ||
+    if ((err = lk_cli_terms_apply(&c->terms, &c->g)) != LK_OK ||
+        (err = lk_strcpy(c->g.scope, sizeof(c->g.scope), c->scope)) != LK_OK ||
         (err = lk_strcpy(c->g.id, sizeof(c->g.id), c->id)) != LK_OK) {
         return lk_cli_fail(err, "cannot add the group");
     }
@@ -210,7 +197,8 @@ add_run(struct lk_txn *tx, void *arg)
         return err;
     }
     if (detail == NULL || lk_cli_attestation_json(&c->g, detail) != LK_OK ||
-        lk_cli_group_rules_json(&c->g, detail) != LK_OK || lk_json_write(detail, &text) != LK_OK ||
+        lk_cli_group_rules_json(&c->g, detail) != LK_OK ||
+        lk_cli_terms_record(&c->g, detail) != LK_OK || lk_json_write(detail, &text) != LK_OK ||
         lk_buf_text(&text) == NULL) {
         return LK_ERR_NOMEM;
     }
@@ -221,6 +209,7 @@ static int
 group_add(int argc, char **argv)
 {
     AUTO_GROUP_CALL c;
+    const char *objection;
     int code;
     enum lk_err err;
 
@@ -239,7 +228,10 @@ group_add(int argc, char **argv)
     if (lk_cli_attestation_is_odd(&c.attestation)) {
         return lk_cli_usage(add_form.usage, "key files go with --symmetric-key");
     }
-    if ((code = add_fill(&c)) != 0) {
+    if ((objection = lk_cli_terms_objection(&c.terms)) != NULL) {
+        return lk_cli_usage(add_form.usage, "%s", objection);
+    }
+    if ((code = lk_cli_terms_read(&c.terms)) != 0 || (code = add_fill(&c)) != 0) {
         return code;
     }
     if ((err = lk_store_write_wait(c.s.session, add_run, &c)) != LK_OK) {
@@ -275,17 +267,13 @@ static json_t *
 group_json(const struct lk_enrollment *g)
 {
     char created[LK_CLI_TIME_CAP], updated[LK_CLI_TIME_CAP];
-    json_t *hubs = json_array();
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "scope", g->scope,
-                          "enrollmentGroupId", g->id, "provisioningStatus", status_name(g), "etag",
-                          g->etag, "created", lk_cli_time(g->created_ms, created), "updated",
-                          lk_cli_time(g->updated_ms, updated), "iotHubs", hubs);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "scope", g->scope, "enrollmentGroupId",
+                          g->id, "provisioningStatus", status_name(g), "etag", g->etag, "created",
+                          lk_cli_time(g->created_ms, created), "updated",
+                          lk_cli_time(g->updated_ms, updated));
     bool ok = o != NULL && lk_cli_attestation_json(g, o) == LK_OK &&
-              lk_cli_group_rules_json(g, o) == LK_OK;
+              lk_cli_group_rules_json(g, o) == LK_OK && lk_cli_terms_json(g, o) == LK_OK;
 
-    for (size_t i = 0; ok && i < g->hubs_count; i++) {
-        ok = json_array_append_new(hubs, json_string(g->hubs[i])) == 0;
-    }
     if (!ok) {
         json_decref(o);
         return NULL;
@@ -294,7 +282,7 @@ group_json(const struct lk_enrollment *g)
 }
 
 static void
-group_print(const struct lk_enrollment *g)
+group_print(struct lk_enrollment *g)
 {
     char time[LK_CLI_TIME_CAP];
 
@@ -302,9 +290,7 @@ group_print(const struct lk_enrollment *g)
                  g->id, status_name(g));
     lk_cli_attestation_print(g);
     lk_cli_group_rules_print(g);
-    for (size_t i = 0; i < g->hubs_count; i++) {
-        (void)printf("hub               %s\n", g->hubs[i]);
-    }
+    lk_cli_terms_print(g);
     (void)printf("created           %s\n", lk_cli_time(g->created_ms, time));
     (void)printf("updated           %s\n", lk_cli_time(g->updated_ms, time));
 }
@@ -391,6 +377,75 @@ group_list(int argc, char **argv)
     }
     list.json = common.json;
     return lk_cli_list(&s, &list);
+}
+
+/* ---- set ------------------------------------------------------------------------------------- */
+
+static enum lk_err
+set_take(void *ctx, int option, const char *value)
+{
+    return lk_cli_terms_take(&((struct group_call *)ctx)->terms, option, value);
+}
+
+static const struct lk_cli_form set_form = {
+    .usage = "latchkey group set NAME [--any-hub] " LK_CLI_TERMS_USAGE "\n"
+             "         [--scope ID] [--config FILE]",
+    .help = "Change on what terms the devices of a group are given to hubs. What is not named\n"
+            "stays. Devices that are assigned already may be given another hub when they\n"
+            "register again.\n\n"
+            "  --any-hub                assign to any linked hub again\n" LK_CLI_TERMS_HELP
+                LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .options =
+        (const struct option[]){LK_CLI_ANY_HUB_OPTION, LK_CLI_TERMS_OPTIONS, LK_CLI_SCOPE_OPTION,
+                                LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+    .words_min = 1,
+    .words_max = 1,
+    .take = set_take,
+};
+
+static enum lk_err
+set_run(struct lk_txn *tx, void *arg)
+{
+    struct group_call *c = (struct group_call *)arg;
+    LK_AUTO(json) json_t *detail = json_object();
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+    enum lk_err err;
+
+    if ((err = get_run(tx, arg)) != LK_OK ||
+        (err = lk_cli_terms_apply(&c->terms, &c->g)) != LK_OK ||
+        (err = lk_enrollment_check(tx, &c->g, &c->problem)) != LK_OK ||
+        (err = lk_txn_group_replace(tx, &c->g, NULL)) != LK_OK) {
+        return err;
+    }
+    if (detail == NULL || lk_cli_terms_record(&c->g, detail) != LK_OK ||
+        lk_json_write(detail, &text) != LK_OK || lk_buf_text(&text) == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    return group_audit(tx, c, "group.update", lk_buf_text(&text));
+}
+
+static int
+group_set(int argc, char **argv)
+{
+    AUTO_GROUP_CALL c;
+    const char *objection;
+    int code;
+    enum lk_err err;
+
+    group_call_init(&c);
+    if (!group_begin(&c, &set_form, LK_CLI_WRITE, argc, argv, &code)) {
+        return code;
+    }
+    objection = lk_cli_terms_are_given(&c.terms) ? lk_cli_terms_objection(&c.terms)
+                                                 : "what to change is needed";
+    if (objection != NULL) {
+        return lk_cli_usage(set_form.usage, "%s", objection);
+    }
+    if ((code = lk_cli_terms_read(&c.terms)) != 0) {
+        return code;
+    }
+    err = lk_store_write_wait(c.s.session, set_run, &c);
+    return err == LK_OK ? 0 : group_fail(err, &c, "cannot change the group");
 }
 
 /* ---- enable, disable, remove ----------------------------------------------------------------- */
@@ -617,6 +672,7 @@ lk_cmd_group(int argc, char **argv)
         {"add", group_add, "admit devices by a key, or by who signs their certificates"},
         {"show", group_show, "show one group"},
         {"list", group_list, "list the groups"},
+        {"set", group_set, "change to which hubs the devices of a group go"},
         {"enable", group_enable, "let the devices of a group register again"},
         {"disable", group_disable, "refuse the devices of a group"},
         {"remove", group_remove, "forget a group"},

@@ -4,38 +4,12 @@
 #include "base/codec.h"
 #include "cli/attestation.h"
 #include "cli/cmd_enrollment.h"
+#include "cli/terms.h"
 
 static const char *
 status_name(const struct lk_enrollment *e)
 {
     return e->enabled ? "enabled" : "disabled";
-}
-
-static const char *
-allocation_name(enum lk_allocation a)
-{
-    switch (a) {
-    case LK_ALLOC_DEFAULT:
-        break;
-    case LK_ALLOC_HASHED:
-        return "hashed";
-    case LK_ALLOC_GEO:
-        return "geoLatency";
-    case LK_ALLOC_STATIC:
-        return "static";
-    case LK_ALLOC_CUSTOM:
-        return "custom";
-    }
-    return "default";
-}
-
-static const char *
-reprovision_name(const struct lk_enrollment *e)
-{
-    if (!e->reprovision_update_hub) {
-        return "never";
-    }
-    return e->reprovision_migrate ? "migrate" : "reset";
 }
 
 static const char *
@@ -82,33 +56,15 @@ ek_json(const struct lk_ek *ek, json_t *list)
 }
 
 static enum lk_err
-lists_json(const struct lk_enrollment *e, json_t *root)
+eks_json(const struct lk_enrollment *e, json_t *root)
 {
-    json_t *eks = json_array(), *hubs = json_array();
+    json_t *eks = json_array();
     enum lk_err err = put(root, "endorsementKeys", eks);
-    enum lk_err hubs_err = put(root, "iotHubs", hubs);
 
-    err = err != LK_OK ? err : hubs_err;
     for (size_t i = 0; err == LK_OK && i < e->eks_count; i++) {
         err = ek_json(&e->eks[i], eks);
     }
-    for (size_t i = 0; err == LK_OK && i < e->hubs_count; i++) {
-        err = json_array_append_new(hubs, json_string(e->hubs[i])) == 0 ? LK_OK : LK_ERR_NOMEM;
-    }
     return err;
-}
-
-static enum lk_err
-twin_json(const struct lk_enrollment *e, json_t *root)
-{
-    json_t *twin = NULL;
-    enum lk_err err;
-
-    if (e->initial_twin.len == 0) {
-        return LK_OK;
-    }
-    err = lk_json_parse(e->initial_twin.data, e->initial_twin.len, true, NULL, &twin);
-    return err != LK_OK ? err : put(root, "initialTwin", twin);
 }
 
 /* The whole enrollment, a new object. */
@@ -117,25 +73,18 @@ enrollment_json(const struct lk_enrollment *e, json_t **ret)
 {
     char created[LK_CLI_TIME_CAP], updated[LK_CLI_TIME_CAP];
     LK_AUTO(json)
-    json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "scope", e->scope, "registrationId", e->id,
-        "deviceId", device_id_of(e), "provisioningStatus", status_name(e), "allocationPolicy",
-        allocation_name(e->allocation), "reprovisionPolicy", reprovision_name(e), "etag", e->etag,
-        "created", lk_cli_time(e->created_ms, created), "updated",
-        lk_cli_time(e->updated_ms, updated));
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "scope", e->scope, "registrationId", e->id,
+                  "deviceId", device_id_of(e), "provisioningStatus", status_name(e), "etag",
+                  e->etag, "created", lk_cli_time(e->created_ms, created), "updated",
+                  lk_cli_time(e->updated_ms, updated));
     enum lk_err err;
 
     if (root == NULL) {
         return LK_ERR_NOMEM;
     }
-    if ((err = lk_cli_attestation_json(e, root)) != LK_OK || (err = lists_json(e, root)) != LK_OK ||
-        (err = twin_json(e, root)) != LK_OK) {
-        return err;
-    }
-    if (e->webhook_url[0] != '\0' &&
-        (err = put(root, "customAllocationDefinition",
-                   json_pack("{s:s, s:s}", "webhookUrl", e->webhook_url, "apiVersion",
-                             e->webhook_api_version))) != LK_OK) {
+    if ((err = lk_cli_attestation_json(e, root)) != LK_OK || (err = eks_json(e, root)) != LK_OK ||
+        (err = lk_cli_terms_json(e, root)) != LK_OK) {
         return err;
     }
     if (e->import_id != 0 && (err = put(root, "import",
@@ -161,7 +110,7 @@ static const struct lk_cli_form show_form = {
 static void
 show_print(struct lk_enrollment *e)
 {
-    char time[LK_CLI_TIME_CAP], id[LK_CLI_EK_ID_CAP], kind[24], shown[LK_CLI_SHOWN_CAP];
+    char time[LK_CLI_TIME_CAP], id[LK_CLI_EK_ID_CAP], kind[24];
 
     (void)printf("ID scope          %s\nregistration ID   %s\ndevice ID         %s\n", e->scope,
                  e->id, device_id_of(e));
@@ -171,17 +120,7 @@ show_print(struct lk_enrollment *e)
         (void)printf("endorsement key   %s  %s\n", lk_cli_ek_id(e->eks[i].id, id),
                      ek_kind(&e->eks[i], kind, sizeof(kind)));
     }
-    (void)printf("allocation        %s\n", allocation_name(e->allocation));
-    if (e->webhook_url[0] != '\0') { /* what follows the '?' is often a secret */
-        (void)printf("webhook           %.*s\n", (int)strcspn(e->webhook_url, "?"), e->webhook_url);
-    }
-    for (size_t i = 0; i < e->hubs_count; i++) {
-        (void)printf("hub               %s\n", e->hubs[i]);
-    }
-    (void)printf("reprovision       %s\n", reprovision_name(e));
-    if (e->initial_twin.len > 0 && lk_buf_text(&e->initial_twin) != NULL) {
-        (void)printf("initial twin      %s\n", lk_cli_shown(lk_buf_text(&e->initial_twin), shown));
-    }
+    lk_cli_terms_print(e);
     (void)printf("created           %s\n", lk_cli_time(e->created_ms, time));
     (void)printf("updated           %s\n", lk_cli_time(e->updated_ms, time));
     if (e->import_id != 0) {

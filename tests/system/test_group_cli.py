@@ -80,6 +80,59 @@ def test_groups(service):
     assert service.cli("group", "list", "--json").stdout == ""
 
 
+def test_terms(service, tmp_path):
+    """How devices are given to hubs: the same options for groups and enrollments, at add and set.
+    What is not named stays; the query of a webhook's URL, often a secret, is in no record."""
+    hook = "https://hook.example.test/choose?code=secret"
+    twin = tmp_path / "twin.json"
+    twin.write_text('{"tags": {"floor": 2}}')
+    service.cli("hub", "add", "hub2.example.test")
+    for kind, named, name, extra in (
+            ("group", "enrollmentGroupId", "line", ["line"]),
+            ("enrollment", "registrationId", "dev", ["--registration-id", "dev"])):
+        def shown():
+            return json.loads(service.cli(kind, "show", name, "--json").stdout)
+
+        add = [kind, "add", *extra, "--symmetric-key"]
+        assert "goes with --allocation custom" in fails(service, *add, "--allocation", "custom")
+        assert "goes with --webhook" in fails(service, *add, "--webhook-api-version", "1")
+        assert "exactly one hub" in fails(service, *add, "--allocation", "static")
+        service.cli(*add, "--webhook", hook, "--reprovision", "never", "--initial-twin", twin)
+        terms = shown()
+        assert terms[named] == name and terms["allocationPolicy"] == "custom"
+        assert terms["customAllocationDefinition"] == {"webhookUrl": hook,
+                                                       "apiVersion": "2021-10-01"}
+        assert terms["reprovisionPolicy"] == "never" and terms["iotHubs"] == []
+        assert terms["initialTwin"] == {"tags": {"floor": 2}}
+
+        change = [kind, "set", name]
+        assert "what to change" in fails(service, *change)
+        assert "only one of" in fails(service, *change, "--hub", service.hub, "--any-hub")
+        assert "linked" in fails(service, *change, "--hub", "no.example.test")
+        assert "--webhook goes with" in fails(service, *change, "--allocation", "custom")
+        assert shown() == terms
+        service.cli(*change, "--hub", service.hub, "--hub", "HUB2.example.test")
+        assert shown()["iotHubs"] == [service.hub, "hub2.example.test"]
+        assert shown()["customAllocationDefinition"] == terms["customAllocationDefinition"]
+        service.cli(*change, "--webhook", hook + "2", "--webhook-api-version", "2019-03-31")
+        assert shown()["customAllocationDefinition"] == {"webhookUrl": hook + "2",
+                                                         "apiVersion": "2019-03-31"}
+        text = service.cli(kind, "show", name).stdout
+        assert "https://hook.example.test/choose\n" in text and "secret" not in text
+        service.cli(*change, "--allocation", "geoLatency", "--any-hub", "--reprovision", "reset")
+        assert "customAllocationDefinition" not in shown() and shown()["iotHubs"] == []
+        assert (shown()["allocationPolicy"], shown()["reprovisionPolicy"]) == ("geoLatency", "reset")
+        assert shown()["initialTwin"] == {"tags": {"floor": 2}}
+        service.cli(*change, "--allocation", "default")
+        assert shown()["allocationPolicy"] == "default"
+    assert "there is no group" in fails(service, "group", "set", "none", "--any-hub")
+    audit = service.cli("audit", "list", "--json").stdout
+    updates = [json.loads(line) for line in audit.splitlines() if '"group.update"' in line]
+    assert [u["detail"].get("webhook") for u in updates if u["subject"] == "line"] == [
+        "https://hook.example.test/choose", "https://hook.example.test/choose", None, None]
+    assert '"enrollment.update"' in audit and "secret" not in audit
+
+
 def test_other_commands(service):
     """A device with a key takes no endorsement key; a manifest leaves it out and says so."""
     service.cli("enrollment", "add", "--registration-id", "keyed", "--symmetric-key")
