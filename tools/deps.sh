@@ -7,9 +7,9 @@ set -euo pipefail
 
 declare -A packages=(
     [build]="gcc libc6-dev meson ninja-build pkg-config libssl-dev libjansson-dev libevent-dev
-        libhttp-parser-dev libsqlite3-dev libtss2-dev libcurl4-openssl-dev libsystemd-dev
+        libhttp-parser-dev libsqlite3-dev libpq-dev libtss2-dev libcurl4-openssl-dev libsystemd-dev
         libcmocka-dev libmosquitto-dev"
-    [test]="clang clang-format llvm g++ git swtpm tpm2-tools openssl python3-pytest
+    [test]="postgresql clang clang-format llvm g++ git swtpm tpm2-tools openssl python3-pytest
         python3-cryptography mandoc curl iproute2 util-linux procps systemd mosquitto
         mosquitto-clients"
     [demo]="swtpm tpm2-tools curl jq openssl"

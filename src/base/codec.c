@@ -464,6 +464,32 @@ ascii_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
+size_t
+lk_utf8_next(const uint8_t *p, size_t left, uint32_t *ret)
+{
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    uint32_t cp = p[0];
+
+    if (len == 0 || len > left || p[0] > 0xf4) {
+        return 0;
+    }
+    if (len > 1) {
+        cp = p[0] & (0xffu >> (len + 1));
+    }
+    for (size_t i = 1; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        cp = cp << 6 | (p[i] & 0x3fu);
+    }
+    if (cp < smallest[len] || cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff)) {
+        return 0;
+    }
+    *ret = cp;
+    return len;
+}
+
 void
 lk_ascii_lower(char *text)
 {

@@ -52,6 +52,12 @@ LK_MUST_CHECK enum lk_err lk_timestamp_parse(const char *text, size_t len, int64
 /* Strict decimal: digits only, no sign, no overflow; LK_ERR_FORMAT otherwise. */
 LK_MUST_CHECK enum lk_err lk_decimal_parse(const char *text, size_t len, uint64_t *ret);
 
+/*
+ * Bytes of the UTF-8 sequence at p (RFC 3629: shortest form, no surrogates, up to U+10FFFF), with
+ * the code point in *ret; 0 when there is none. left is at least 1.
+ */
+size_t lk_utf8_next(const uint8_t *p, size_t left, uint32_t *ret);
+
 /* Lower-case ASCII letters in place; other bytes stay. */
 void lk_ascii_lower(char *text);
 

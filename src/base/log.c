@@ -111,36 +111,6 @@ line_put_int(struct line *l, int64_t v)
     line_puts(l, text);
 }
 
-/*
- * Bytes of the UTF-8 sequence at p (RFC 3629: shortest form, no surrogates, up to U+10FFFF), with
- * the code point in *ret; 0 when there is none.
- */
-static size_t
-utf8_next(const uint8_t *p, size_t left, uint32_t *ret)
-{
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    uint32_t cp = p[0];
-
-    if (len == 0 || len > left || p[0] > 0xf4) {
-        return 0;
-    }
-    if (len > 1) {
-        cp = p[0] & (0xffu >> (len + 1));
-    }
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        cp = cp << 6 | (p[i] & 0x3fu);
-    }
-    if (cp < smallest[len] || cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff)) {
-        return 0;
-    }
-    *ret = cp;
-    return len;
-}
-
 /* One character as it may stand between quotes on a terminal and in JSON. */
 static void
 line_put_char(struct line *l, const uint8_t *p, size_t len, uint32_t cp)
@@ -168,7 +138,7 @@ line_put_quoted(struct line *l, const char *text)
     line_put(l, "\"", 1);
     while (left > 0) {
         uint32_t cp = 0;
-        size_t len = utf8_next(p, left, &cp);
+        size_t len = lk_utf8_next(p, left, &cp);
         size_t step = len > 0 ? len : 1;
 
         if (used + step > LK_LOG_TEXT_MAX) {

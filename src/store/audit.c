@@ -1,7 +1,9 @@
 /* The audit chain: each record's hash covers the one before it. The same over every backend. */
-#include "store/store_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
+
+#include "base/codec.h"
 
 /* One record's fields as they are hashed: a text's length is part of the message. */
 #define AUDIT_FIELDS_MAX                                                                           \
@@ -38,19 +40,29 @@ record_hash(const struct lk_txn *tx, const uint8_t prev[32], const struct lk_aud
     return lk_hmac(LK_SHA256, tx->store->audit_key, LK_AUDIT_KEY_LEN, parts, 2, ret);
 }
 
+/* A byte that is no text becomes U+FFFD: a database may take nothing else. */
 const char *
 store_text_cut(const char *text, char *buf, size_t cap)
 {
-    size_t len = strnlen(text, cap);
+    static const char replacement[] = "\xef\xbf\xbd";
+    const uint8_t *p = (const uint8_t *)text;
+    size_t left = strnlen(text, cap + 3), used = 0;
 
-    if (len == cap) {
-        len--;
-        while (len > 0 && ((uint8_t)text[len] & 0xc0) == 0x80) {
-            len--;
+    while (left > 0) {
+        uint32_t cp;
+        size_t len = lk_utf8_next(p, left, &cp), step = len > 0 ? len : 1;
+        const void *from = len > 0 ? (const void *)p : replacement;
+        size_t put = len > 0 ? len : sizeof(replacement) - 1;
+
+        if (used + put >= cap) {
+            break;
         }
+        memcpy(buf + used, from, put);
+        used += put;
+        p += step;
+        left -= step;
     }
-    memcpy(buf, text, len);
-    buf[len] = '\0';
+    buf[used] = '\0';
     return buf;
 }
 
@@ -74,21 +86,21 @@ lk_txn_audit_append(struct lk_txn *tx, const char *actor, const char *action, co
     a.action = store_text_cut(action, action_buf, sizeof(action_buf));
     a.scope = store_text_cut(scope, scope_buf, sizeof(scope_buf));
     a.subject = store_text_cut(subject, subject_buf, sizeof(subject_buf));
-    if ((err = tx->store->ops->audit_head(tx, &head)) != LK_OK) {
+    if ((err = sq_audit_head(tx, &head)) != LK_OK) {
         return err;
     }
     a.seq = head.seq + 1;
     if ((err = record_hash(tx, head.hash, &a, a.hash)) != LK_OK) {
         return err;
     }
-    return tx->store->ops->audit_insert(tx, &a);
+    return sq_audit_insert(tx, &a);
 }
 
 enum lk_err
 lk_txn_audit_page(struct lk_txn *tx, int64_t after_seq, size_t limit,
                   enum lk_err (*each)(void *, const struct lk_audit *), void *ctx)
 {
-    return tx->store->ops->audit_page(tx, after_seq, limit, each, ctx);
+    return sq_audit_page(tx, after_seq, limit, each, ctx);
 }
 
 struct verify {
@@ -137,13 +149,13 @@ lk_txn_audit_verify(struct lk_txn *tx, struct lk_audit_cursor *cursor, size_t li
     enum lk_err err;
 
     if (cursor->seq > 0) {
-        err = tx->store->ops->audit_page(tx, cursor->seq - 1, 1, verify_start, &v);
+        err = sq_audit_page(tx, cursor->seq - 1, 1, verify_start, &v);
         if (err != LK_OK || v.seen == 0) {
             return err != LK_OK ? err : LK_ERR_REFUSED;
         }
         v.seen = 0;
     }
-    if ((err = tx->store->ops->audit_page(tx, cursor->seq, limit, verify_one, &v)) != LK_OK) {
+    if ((err = sq_audit_page(tx, cursor->seq, limit, verify_one, &v)) != LK_OK) {
         return err;
     }
     *ret_more = v.seen == limit;

@@ -118,14 +118,14 @@ static int busy_reader_tries = BUSY_READER_MS * 1000 / BUSY_SLEEP_US;
 static int
 wal_grown(void *ctx, sqlite3 *db, const char *name, int pages)
 {
-    struct store_conn *c = (struct store_conn *)ctx;
+    struct sqlite_conn *c = (struct sqlite_conn *)ctx;
 
     c->wal_pages = pages;
     return SQLITE_OK;
 }
 
 static enum lk_err
-conn_configure(struct store_conn *c, const char *path)
+conn_configure(struct sqlite_conn *c, const char *path)
 {
     static const struct {
         int option, value;
@@ -144,46 +144,47 @@ conn_configure(struct store_conn *c, const char *path)
 
     (void)sqlite3_extended_result_codes(c->db, 1); /* cannot fail on an open connection */
     (void)sqlite3_busy_handler(c->db, busy_wait,
-                               c->writable ? &busy_writer_tries : &busy_reader_tries);
+                               c->base.writable ? &busy_writer_tries : &busy_reader_tries);
     for (size_t i = 0; i < LK_ARRAY_LEN(options) && rc == SQLITE_OK; i++) {
         rc = sqlite3_db_config(c->db, options[i].option, options[i].value, NULL);
     }
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(c->db, pragmas, NULL, NULL, NULL);
     }
-    if (rc == SQLITE_OK && !c->writable) {
+    if (rc == SQLITE_OK && !c->base.writable) {
         rc = sqlite3_exec(c->db, "PRAGMA query_only = ON;", NULL, NULL, NULL);
     }
     (void)sqlite3_wal_hook(c->db, wal_grown, c); /* returns the hook before, which is none */
-    return rc == SQLITE_OK ? LK_OK : sq_fail(c, rc, path);
+    return rc == SQLITE_OK ? LK_OK : sqlite_fail(c, rc, path);
 }
 
 static void
-conn_close(struct store_conn *c)
+conn_close(struct sqlite_conn *c)
 {
-    sq_cache_clear(c);
+    sq_cache_clear(&c->base);
     (void)sqlite3_close(c->db); /* no statement is left, so it cannot be refused */
     free(c);
 }
-LK_DEFINE_AUTO(struct store_conn, conn, conn_close);
+LK_DEFINE_AUTO(struct sqlite_conn, conn, conn_close);
 
 static enum lk_err
-conn_open(struct store_db *db, bool writable, struct store_conn **ret)
+conn_open(struct store_db *db, bool writable, struct sqlite_conn **ret)
 {
-    LK_AUTO(conn) struct store_conn *c = (struct store_conn *)calloc(1, sizeof(*c));
+    LK_AUTO(conn) struct sqlite_conn *c = (struct sqlite_conn *)calloc(1, sizeof(*c));
     enum lk_err err;
     int rc;
 
     if (c == NULL) {
         return LK_ERR_NOMEM;
     }
-    c->writable = writable;
+    c->base.engine = &sqlite_engine;
+    c->base.writable = writable;
     /* A reader writes too: the index of the log. It is refused writes to the data later. */
     rc = sqlite3_open_v2(db->path, &c->db,
                          SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
                          NULL);
     if (rc != SQLITE_OK) {
-        return sq_fail(c, rc, db->path);
+        return sqlite_fail(c, rc, db->path);
     }
     /* SQLite opens what it may not write without a word, and only the first change would tell. */
     if (writable && sqlite3_db_readonly(c->db, "main") != 0) {
@@ -198,13 +199,13 @@ conn_open(struct store_db *db, bool writable, struct store_conn **ret)
 }
 
 static enum lk_err
-wal_try(struct store_conn *c, const char *path)
+wal_try(struct sqlite_conn *c, const char *path)
 {
     LK_AUTO(sq) struct sq *q = NULL;
     char mode[16];
     enum lk_err err;
 
-    if ((err = sq_use(c, "PRAGMA journal_mode = WAL", &q)) != LK_OK ||
+    if ((err = sq_use(&c->base, "PRAGMA journal_mode = WAL", &q)) != LK_OK ||
         (err = sq_step(q)) != LK_OK) {
         return err == LK_ERR_NOT_FOUND ? LK_ERR_STORE : err;
     }
@@ -221,7 +222,7 @@ wal_try(struct store_conn *c, const char *path)
  * does SQLite want the file for itself, and gives up without asking the busy handler.
  */
 static enum lk_err
-wal_enter(struct store_conn *c, const char *path)
+wal_enter(struct sqlite_conn *c, const char *path)
 {
     enum lk_err err;
     int tries = 0;
@@ -235,7 +236,7 @@ wal_enter(struct store_conn *c, const char *path)
 static enum lk_err
 db_prepare(const struct lk_store_config *config, struct store_db *db)
 {
-    LK_AUTO(conn) struct store_conn *c = NULL;
+    LK_AUTO(conn) struct sqlite_conn *c = NULL;
     enum lk_err err;
 
     if ((err = file_check(db->path, config->create && !config->read_only)) != LK_OK ||
@@ -245,11 +246,11 @@ db_prepare(const struct lk_store_config *config, struct store_db *db)
     if (!config->read_only && (err = wal_enter(c, db->path)) != LK_OK) {
         return err;
     }
-    return sq_schema_update(c, db->path, config->create, config->read_only);
+    return sqlite_schema_update(c, db->path, config->create, config->read_only);
 }
 
 static enum lk_err
-sq_open(const struct lk_store_config *config, const char *location, struct store_db **ret)
+db_open(const struct lk_store_config *config, const char *location, struct store_db **ret)
 {
     LK_AUTO(db) struct store_db *db = (struct store_db *)calloc(1, sizeof(*db));
     size_t len = strlen(location) + sizeof("./");
@@ -267,50 +268,75 @@ sq_open(const struct lk_store_config *config, const char *location, struct store
     return LK_OK;
 }
 
+/* The connections as the front knows them. */
 static enum lk_err
-sq_begin(struct store_conn *c)
+db_conn_open(struct store_db *db, bool writable, struct store_conn **ret)
+{
+    struct sqlite_conn *c;
+    enum lk_err err = conn_open(db, writable, &c);
+
+    if (err == LK_OK) {
+        *ret = &c->base;
+    }
+    return err;
+}
+
+static void
+db_conn_close(struct store_conn *c)
+{
+    conn_close((struct sqlite_conn *)c);
+}
+
+static sqlite3 *
+handle_of(struct store_conn *c)
+{
+    return ((struct sqlite_conn *)c)->db;
+}
+
+static enum lk_err
+db_begin(struct store_conn *c)
 {
     c->broken = false;
     return sq_exec(c, c->writable ? "BEGIN IMMEDIATE" : "BEGIN");
 }
 
 static void
-sq_rollback(struct store_conn *c)
+db_rollback(struct store_conn *c)
 {
-    if (sqlite3_get_autocommit(c->db) == 0) {
+    if (sqlite3_get_autocommit(handle_of(c)) == 0) {
         (void)!sq_exec(c, "ROLLBACK"); /* even when it reports an error, the transaction is over */
     }
 }
 
 static enum lk_err
-sq_commit(struct store_conn *c)
+db_commit(struct store_conn *c)
 {
     enum lk_err err = sq_exec(c, "COMMIT");
 
     if (err != LK_OK) {
-        sq_rollback(c);
+        db_rollback(c);
     }
     return err;
 }
 
 static enum lk_err
-sq_job_begin(struct store_conn *c)
+db_job_begin(struct store_conn *c)
 {
     c->broken = false;
     return sq_exec(c, "SAVEPOINT job");
 }
 
 static enum lk_err
-sq_job_keep(struct store_conn *c)
+db_job_keep(struct store_conn *c)
 {
     return c->broken ? LK_ERR_STORE : sq_exec(c, "RELEASE job");
 }
 
 static enum lk_err
-sq_job_undo(struct store_conn *c)
+db_job_undo(struct store_conn *c)
 {
     /* Some errors (a full disk, a failed write) end the transaction around the savepoint. */
-    if (sqlite3_get_autocommit(c->db) != 0 || sq_exec(c, "ROLLBACK TO job") != LK_OK ||
+    if (sqlite3_get_autocommit(handle_of(c)) != 0 || sq_exec(c, "ROLLBACK TO job") != LK_OK ||
         sq_exec(c, "RELEASE job") != LK_OK) {
         return LK_ERR_CANCELLED;
     }
@@ -318,8 +344,9 @@ sq_job_undo(struct store_conn *c)
 }
 
 static bool
-sq_maintain(struct store_conn *c, bool idle)
+db_maintain(struct store_conn *base, bool idle)
 {
+    struct sqlite_conn *c = (struct sqlite_conn *)base;
     int left = 0, copied = 0;
 
     if (c->wal_pages >= (idle ? CHECKPOINT_IDLE : CHECKPOINT_BUSY)) {
@@ -331,98 +358,16 @@ sq_maintain(struct store_conn *c, bool idle)
 }
 
 const struct store_ops store_sqlite = {
-    .scheme = "sqlite:",
-    .open = sq_open,
+    .schemes = {"sqlite:"},
+    .open = db_open,
     .close = db_close,
-    .conn_open = conn_open,
-    .conn_close = conn_close,
-    .begin = sq_begin,
-    .commit = sq_commit,
-    .rollback = sq_rollback,
-    .job_begin = sq_job_begin,
-    .job_keep = sq_job_keep,
-    .job_undo = sq_job_undo,
-    .maintain = sq_maintain,
-    .scope_insert = sq_scope_insert,
-    .scope_update = sq_scope_update,
-    .scope_get = sq_scope_get,
-    .scope_each = sq_scope_each,
-    .enrollment_insert = sq_enrollment_insert,
-    .enrollment_replace = sq_enrollment_replace,
-    .enrollment_delete = sq_enrollment_delete,
-    .enrollment_get = sq_enrollment_get,
-    .enrollment_by_ek = sq_enrollment_by_ek,
-    .enrollment_page = sq_enrollment_page,
-    .enrollment_count = sq_enrollment_count,
-    .import_begin = sq_import_begin,
-    .import_stage = sq_import_stage,
-    .import_finish = sq_import_finish,
-    .import_drop = sq_import_drop,
-    .import_undo = sq_import_undo,
-    .import_resume = sq_import_resume,
-    .import_page = sq_import_page,
-    .import_abandoned = sq_import_abandoned,
-    .registration_get = sq_registration_get,
-    .registration_put = sq_registration_put,
-    .registration_page = sq_registration_page,
-    .registration_page_of_group = sq_registration_page_of_group,
-    .registration_count_of_group = sq_registration_count_of_group,
-    .registration_of_ek_elsewhere = sq_registration_of_ek_elsewhere,
-    .group_insert = sq_group_insert,
-    .group_update = sq_group_update,
-    .group_delete = sq_group_delete,
-    .group_get = sq_group_get,
-    .group_page = sq_group_page,
-    .group_each = sq_group_each,
-    .group_count = sq_group_count,
-    .policy_put = sq_policy_put,
-    .policy_get = sq_policy_get,
-    .policy_delete = sq_policy_delete,
-    .policy_each = sq_policy_each,
-    .trust_put = sq_trust_put,
-    .trust_delete = sq_trust_delete,
-    .trust_each = sq_trust_each,
-    .trust_version = sq_trust_version,
-    .hub_put = sq_hub_put,
-    .hub_get = sq_hub_get,
-    .hub_delete = sq_hub_delete,
-    .hub_each = sq_hub_each,
-    .identity_get = sq_identity_get,
-    .identity_insert = sq_identity_insert,
-    .identity_update = sq_identity_update,
-    .identity_delete = sq_identity_delete,
-    .identity_page = sq_identity_page,
-    .errand_put = sq_errand_put,
-    .errand_get = sq_errand_get,
-    .errand_delete = sq_errand_delete,
-    .errand_next_hub = sq_errand_next_hub,
-    .errand_due = sq_errand_due,
-    .errand_overdue = sq_errand_overdue,
-    .errand_count = sq_errand_count,
-    .identity_count = sq_identity_count,
-    .presence_get = sq_presence_get,
-    .presence_connect = sq_presence_connect,
-    .presence_disconnect = sq_presence_disconnect,
-    .presence_clear = sq_presence_clear,
-    .twin_get = sq_twin_get,
-    .twin_etag = sq_twin_etag,
-    .twin_put = sq_twin_put,
-    .twin_page = sq_twin_page,
-    .c2d_insert = sq_c2d_insert,
-    .c2d_each = sq_c2d_each,
-    .c2d_update = sq_c2d_update,
-    .c2d_delete = sq_c2d_delete,
-    .c2d_count = sq_c2d_count,
-    .c2d_devices = sq_c2d_devices,
-    .hub_event_insert = sq_hub_event_insert,
-    .hub_event_each = sq_hub_event_each,
-    .hub_event_marks = sq_hub_event_marks,
-    .hub_event_prune = sq_hub_event_prune,
-    .hub_policy_put = sq_hub_policy_put,
-    .hub_policy_get = sq_hub_policy_get,
-    .hub_policy_delete = sq_hub_policy_delete,
-    .hub_policy_each = sq_hub_policy_each,
-    .audit_head = sq_audit_head,
-    .audit_insert = sq_audit_insert,
-    .audit_page = sq_audit_page,
+    .conn_open = db_conn_open,
+    .conn_close = db_conn_close,
+    .begin = db_begin,
+    .commit = db_commit,
+    .rollback = db_rollback,
+    .job_begin = db_job_begin,
+    .job_keep = db_job_keep,
+    .job_undo = db_job_undo,
+    .maintain = db_maintain,
 };

@@ -5,7 +5,7 @@
 
 /* The number of the last step that was taken; 0 for an empty database. */
 static enum lk_err
-version_get(struct store_conn *c, const char *path, int64_t *ret)
+version_get(struct sqlite_conn *c, const char *path, int64_t *ret)
 {
     /* One statement: all of one state, while another process may be taking a step. */
     static const char sql[] = "SELECT (SELECT application_id FROM pragma_application_id),"
@@ -15,7 +15,7 @@ version_get(struct store_conn *c, const char *path, int64_t *ret)
     int64_t application, version, tables;
     enum lk_err err;
 
-    if ((err = sq_use(c, sql, &q)) != LK_OK || (err = sq_step(q)) != LK_OK) {
+    if ((err = sq_use(&c->base, sql, &q)) != LK_OK || (err = sq_step(q)) != LK_OK) {
         return err;
     }
     application = sq_int(q, 0);
@@ -40,7 +40,7 @@ version_get(struct store_conn *c, const char *path, int64_t *ret)
 }
 
 static enum lk_err
-step_apply(struct store_conn *c, int64_t step)
+step_apply(struct sqlite_conn *c, int64_t step)
 {
     char *mark = sqlite3_mprintf("PRAGMA application_id = %d; PRAGMA user_version = %lld;",
                                  APPLICATION_ID, (long long)step);
@@ -53,30 +53,30 @@ step_apply(struct store_conn *c, int64_t step)
         rc = sqlite3_exec(c->db, mark, NULL, NULL, NULL);
     }
     sqlite3_free(mark);
-    return rc == SQLITE_OK ? LK_OK : sq_fail(c, rc, "schema step");
+    return rc == SQLITE_OK ? LK_OK : sqlite_fail(c, rc, "schema step");
 }
 
 /* Another process may be updating too: look again under the write lock. */
 static enum lk_err
-step_next(struct store_conn *c, const char *path, int64_t *version)
+step_next(struct sqlite_conn *c, const char *path, int64_t *version)
 {
     enum lk_err err;
 
-    if ((err = store_sqlite.begin(c)) != LK_OK) {
+    if ((err = store_sqlite.begin(&c->base)) != LK_OK) {
         return err;
     }
     if ((err = version_get(c, path, version)) == LK_OK && *version < sqlite_schema_steps_count) {
         err = step_apply(c, ++*version);
     }
     if (err != LK_OK) {
-        store_sqlite.rollback(c);
+        store_sqlite.rollback(&c->base);
         return err;
     }
-    return store_sqlite.commit(c);
+    return store_sqlite.commit(&c->base);
 }
 
 enum lk_err
-sq_schema_update(struct store_conn *c, const char *path, bool may_create, bool read_only)
+sqlite_schema_update(struct sqlite_conn *c, const char *path, bool may_create, bool read_only)
 {
     int64_t version;
     enum lk_err err = version_get(c, path, &version);

@@ -10,7 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static const struct store_ops *const backends[] = {&store_sqlite};
+static const struct store_ops *const backends[] = {&store_sqlite, &store_pgsql};
 
 static _Thread_local char error_text[LK_STORE_ERROR_CAP];
 
@@ -30,14 +30,19 @@ store_error_set(const char *fmt, ...)
     va_end(ap);
 }
 
+/* The backend for a URL, and where its scheme ends. */
 static const struct store_ops *
-backend_find(const char *url)
+backend_find(const char *url, const char **ret_location)
 {
     for (size_t i = 0; i < LK_ARRAY_LEN(backends); i++) {
-        const char *scheme = backends[i]->scheme;
+        for (size_t k = 0; k < LK_ARRAY_LEN(backends[i]->schemes); k++) {
+            const char *scheme = backends[i]->schemes[k];
+            size_t len = scheme != NULL ? strlen(scheme) : 0;
 
-        if (strncmp(url, scheme, strlen(scheme)) == 0 && url[strlen(scheme)] != '\0') {
-            return backends[i];
+            if (len > 0 && strncmp(url, scheme, len) == 0 && url[len] != '\0') {
+                *ret_location = url + len;
+                return backends[i];
+            }
         }
     }
     return NULL;
@@ -46,15 +51,15 @@ backend_find(const char *url)
 static enum lk_err
 store_start(const struct lk_store_config *config, struct lk_store *st)
 {
+    const char *location = NULL;
     enum lk_err err;
 
-    st->ops = config->url != NULL ? backend_find(config->url) : NULL;
+    st->ops = config->url != NULL ? backend_find(config->url, &location) : NULL;
     if (st->ops == NULL) {
-        store_error_set("store: expected sqlite:PATH");
+        store_error_set("store: expected sqlite:PATH or postgresql://HOST/DATABASE");
         return LK_ERR_CONFIG;
     }
-    err = st->ops->open(config, config->url + strlen(st->ops->scheme), &st->db);
-    if (err != LK_OK || st->read_only) {
+    if ((err = st->ops->open(config, location, &st->db)) != LK_OK || st->read_only) {
         return err;
     }
     if ((err = st->ops->conn_open(st->db, true, &st->writer_conn)) != LK_OK) {
@@ -127,7 +132,8 @@ lk_session_open(struct lk_store *st, struct lk_session **ret)
         store_error_set("eventfd: %s", strerror(errno));
         return LK_ERR_IO;
     }
-    if ((err = st->ops->conn_open(st->db, false, &s->conn)) != LK_OK) {
+    if ((err = st->ops->conn_open(st->db, false, &s->conn)) != LK_OK ||
+        (st->ops->reads_wait && (err = reader_start(s)) != LK_OK)) {
         return err;
     }
     *ret = lk_session_take(&s);
@@ -141,6 +147,7 @@ lk_session_close(struct lk_session *s)
         return;
     }
     assert(s->pending == 0);
+    reader_stop(s);
     if (s->conn != NULL) {
         s->store->ops->conn_close(s->conn);
     }
@@ -188,6 +195,10 @@ lk_store_read(struct lk_session *s, struct lk_job *job)
     struct lk_txn tx = {s->store, s->conn, lk_clock_unix_ms(s->store->clock), false};
 
     job->session = s;
+    if (ops->reads_wait) {
+        reader_submit(s, job);
+        return;
+    }
     job->result = ops->begin(s->conn);
     if (job->result == LK_OK) {
         job->result = job->run(&tx, job->arg);
@@ -232,19 +243,27 @@ wait_job_of(enum lk_err (*run)(struct lk_txn *, void *), void *arg)
     return w;
 }
 
+/* Dispatch until w is done: at once where it is already. */
+static enum lk_err
+wait_for(struct lk_session *s, const struct wait_job *w)
+{
+    struct pollfd pfd = {s->fd, POLLIN, 0};
+
+    while (!w->finished) {
+        (void)poll(&pfd, 1, -1); /* a signal may end it early; then dispatch finds nothing */
+        lk_session_dispatch(s);
+    }
+    return w->result;
+}
+
 enum lk_err
 lk_store_write_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, void *), void *arg)
 {
     struct wait_job w = wait_job_of(run, arg);
-    struct pollfd pfd = {s->fd, POLLIN, 0};
 
     w.job.arg = &w;
     lk_store_write(s, &w.job);
-    while (!w.finished) {
-        (void)poll(&pfd, 1, -1); /* a signal may end it early; then dispatch finds nothing */
-        lk_session_dispatch(s);
-    }
-    return w.result;
+    return wait_for(s, &w);
 }
 
 enum lk_err
@@ -254,5 +273,5 @@ lk_store_read_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, voi
 
     w.job.arg = &w;
     lk_store_read(s, &w.job);
-    return w.result;
+    return wait_for(s, &w);
 }

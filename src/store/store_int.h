@@ -1,8 +1,9 @@
 /*
- * What the files of the store share: the front (store.c, writer.c, txn.c, audit.c) and what a
- * backend gives it. A backend is a struct store_ops; the contract suite in tests/unit/store runs
- * over each. The front checks arguments, makes keys and etags, and keeps the audit chain; a backend
- * moves rows.
+ * What the files of the store share: the front (store.c, writer.c, readers.c, txn*.c, audit.c), and
+ * what a backend gives it. The front checks arguments, makes keys and etags, and keeps the audit
+ * chain; the files of rows (sql_*.c) hold the SQL; a backend is an engine for it: a struct
+ * store_ops for connections and transactions and a struct sq_engine (sql_int.h) for statements. The
+ * contract suites in tests/unit/store run over each.
  */
 #ifndef LK_STORE_STORE_INT_H
 #define LK_STORE_STORE_INT_H
@@ -45,7 +46,8 @@ struct lk_txn {
  * result untouched unless it returns LK_OK.
  */
 struct store_ops {
-    const char *scheme; /* of the URL, with its colon */
+    const char *schemes[2]; /* of the URL, with the colon; the second may be NULL */
+    bool reads_wait;        /* for a server: they are not for an event loop, but for readers.c */
 
     /* Create where allowed, bring the schema up to date. */
     enum lk_err (*open)(const struct lk_store_config *config, const char *location,
@@ -68,182 +70,20 @@ struct store_ops {
     enum lk_err (*job_undo)(struct store_conn *c);
     /* Between transactions of the writer; true: call again with idle when no job comes. */
     bool (*maintain)(struct store_conn *c, bool idle);
-
-    enum lk_err (*scope_insert)(struct lk_txn *tx, const struct lk_scope *s);
-    enum lk_err (*scope_update)(struct lk_txn *tx, const struct lk_scope *s);
-    enum lk_err (*scope_get)(struct lk_txn *tx, const char *id, struct lk_scope *ret);
-    enum lk_err (*scope_each)(struct lk_txn *tx,
-                              enum lk_err (*each)(void *, const struct lk_scope *), void *ctx);
-
-    /* A conflict is found before anything is written: a job may go on after LK_ERR_EXISTS. */
-    enum lk_err (*enrollment_insert)(struct lk_txn *tx, const struct store_key *key,
-                                     const struct lk_enrollment *e, struct lk_conflict *conflict);
-    /* Replaces all but created_ms and the import, which are read back into e. */
-    enum lk_err (*enrollment_replace)(struct lk_txn *tx, const struct store_key *key,
-                                      struct lk_enrollment *e, const char *etag,
-                                      struct lk_conflict *conflict);
-    enum lk_err (*enrollment_delete)(struct lk_txn *tx, const char *scope,
-                                     const struct store_key *key, const char *etag);
-    enum lk_err (*enrollment_get)(struct lk_txn *tx, const char *scope, const struct store_key *key,
-                                  struct lk_enrollment *ret);
-    enum lk_err (*enrollment_by_ek)(struct lk_txn *tx, const char *scope,
-                                    const uint8_t ek_id[LK_EK_ID_LEN],
-                                    char ret_id[LK_REGISTRATION_ID_MAX + 1]);
-    enum lk_err (*enrollment_page)(struct lk_txn *tx, const char *scope,
-                                   const struct store_key *after, size_t limit,
-                                   enum lk_err (*each)(void *, const struct lk_enrollment *),
-                                   void *ctx);
-    enum lk_err (*enrollment_count)(struct lk_txn *tx, const char *scope, int64_t *ret);
-
-    enum lk_err (*import_begin)(struct lk_txn *tx, const char *scope, const char *source,
-                                int64_t *ret_import_id);
-    /* As enrollment_insert(); e names its import. LK_ERR_NOT_FOUND unless that is open, in e's
-     * scope. */
-    enum lk_err (*import_stage)(struct lk_txn *tx, const struct store_key *key,
-                                const struct lk_enrollment *e, struct lk_conflict *conflict);
-    enum lk_err (*import_finish)(struct lk_txn *tx, int64_t import_id, int64_t *ret_rows);
-    enum lk_err (*import_drop)(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret_left);
-    enum lk_err (*import_undo)(struct lk_txn *tx, int64_t import_id, bool force, int64_t *ret_rows,
-                               int64_t *ret_kept);
-    enum lk_err (*import_resume)(struct lk_txn *tx, int64_t import_id, const char *source,
-                                 int64_t *ret_last_line);
-    enum lk_err (*import_page)(struct lk_txn *tx, const char *scope, int64_t before, size_t limit,
-                               enum lk_err (*each)(void *, const struct lk_import *), void *ctx);
-    enum lk_err (*import_abandoned)(struct lk_txn *tx, int64_t older_than_ms,
-                                    int64_t *ret_import_id);
-
-    enum lk_err (*registration_get)(struct lk_txn *tx, const char *scope,
-                                    const struct store_key *key, struct lk_registration *ret);
-    enum lk_err (*registration_put)(struct lk_txn *tx, const struct store_key *key,
-                                    const struct lk_registration *r, uint64_t expected_generation);
-    enum lk_err (*registration_page)(struct lk_txn *tx, const char *scope,
-                                     const struct store_key *after, size_t limit,
-                                     enum lk_err (*each)(void *, const struct lk_registration *),
-                                     void *ctx);
-
-    enum lk_err (*registration_page_of_group)(
-        struct lk_txn *tx, const char *scope, const struct store_key *group,
-        const struct store_key *after, size_t limit,
-        enum lk_err (*each)(void *, const struct lk_registration *), void *ctx);
-    enum lk_err (*registration_count_of_group)(struct lk_txn *tx, const char *scope,
-                                               const struct store_key *group, int64_t limit,
-                                               int64_t *ret);
-    enum lk_err (*registration_of_ek_elsewhere)(struct lk_txn *tx, const char *scope,
-                                                const uint8_t ek_id[LK_EK_ID_LEN],
-                                                const struct store_key *own,
-                                                char ret_id[LK_REGISTRATION_ID_MAX + 1]);
-
-    enum lk_err (*group_insert)(struct lk_txn *tx, const struct store_key *key,
-                                const struct lk_enrollment *g);
-    enum lk_err (*group_update)(struct lk_txn *tx, const struct store_key *key,
-                                const struct lk_enrollment *g);
-    enum lk_err (*group_delete)(struct lk_txn *tx, const char *scope, const struct store_key *key);
-    enum lk_err (*group_get)(struct lk_txn *tx, const char *scope, const struct store_key *key,
-                             struct lk_enrollment *ret);
-    enum lk_err (*group_page)(struct lk_txn *tx, const char *scope, const struct store_key *after,
-                              size_t limit,
-                              enum lk_err (*each)(void *, const struct lk_enrollment *), void *ctx);
-    enum lk_err (*group_each)(struct lk_txn *tx, const char *scope, enum lk_attestation attestation,
-                              enum lk_err (*each)(void *, const struct lk_enrollment *), void *ctx);
-    enum lk_err (*group_count)(struct lk_txn *tx, const char *scope, int64_t *ret);
-
-    enum lk_err (*policy_put)(struct lk_txn *tx, const struct lk_policy *p);
-    enum lk_err (*policy_get)(struct lk_txn *tx, const char *scope, const char *name,
-                              struct lk_policy *ret);
-    enum lk_err (*policy_delete)(struct lk_txn *tx, const char *scope, const char *name);
-    enum lk_err (*policy_each)(struct lk_txn *tx, const char *scope,
-                               enum lk_err (*each)(void *, const struct lk_policy *), void *ctx);
-
-    /* These two count up the version when they changed something. */
-    enum lk_err (*trust_put)(struct lk_txn *tx, const struct lk_trust *t);
-    enum lk_err (*trust_delete)(struct lk_txn *tx, const uint8_t id[32]);
-    enum lk_err (*trust_each)(struct lk_txn *tx,
-                              enum lk_err (*each)(void *, const struct lk_trust *), void *ctx);
-    enum lk_err (*trust_version)(struct lk_txn *tx, int64_t *ret);
-
-    enum lk_err (*hub_put)(struct lk_txn *tx, const struct lk_hub *h);
-    enum lk_err (*hub_get)(struct lk_txn *tx, const char *name, struct lk_hub *ret);
-    enum lk_err (*hub_delete)(struct lk_txn *tx, const char *name);
-    enum lk_err (*hub_each)(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_hub *),
-                            void *ctx);
-
-    enum lk_err (*identity_get)(struct lk_txn *tx, const char *hub, const char *device_id,
-                                struct lk_identity *ret);
-    enum lk_err (*identity_insert)(struct lk_txn *tx, const struct lk_identity *id);
-    enum lk_err (*identity_update)(struct lk_txn *tx, const struct lk_identity *id);
-    enum lk_err (*identity_delete)(struct lk_txn *tx, const char *hub, const char *device_id);
-    enum lk_err (*identity_page)(struct lk_txn *tx, const char *hub, const char *after,
-                                 size_t limit,
-                                 enum lk_err (*each)(void *, const struct lk_identity *),
-                                 void *ctx);
-
-    enum lk_err (*errand_put)(struct lk_txn *tx, const struct lk_errand *e);
-    enum lk_err (*errand_get)(struct lk_txn *tx, enum lk_errand_kind kind, const char *owner,
-                              const char *name, struct lk_errand *ret);
-    enum lk_err (*errand_delete)(struct lk_txn *tx, enum lk_errand_kind kind, const char *owner,
-                                 const char *name);
-    enum lk_err (*errand_next_hub)(struct lk_txn *tx, const char *after,
-                                   char ret[LK_HOST_NAME_MAX + 1]);
-    enum lk_err (*errand_due)(struct lk_txn *tx, const char *hub, size_t limit,
-                              enum lk_err (*each)(void *, struct lk_errand *), void *ctx);
-    enum lk_err (*errand_overdue)(struct lk_txn *tx, size_t limit,
-                                  enum lk_err (*each)(void *, struct lk_errand *), void *ctx);
-    enum lk_err (*errand_count)(struct lk_txn *tx, const char *hub, int64_t limit, int64_t *ret);
-
-    /* LK_ERR_NOT_FOUND: the hub never had one. */
-    enum lk_err (*identity_count)(struct lk_txn *tx, const char *hub, struct store_count *ret);
-
-    /* LK_ERR_NOT_FOUND: never connected. */
-    enum lk_err (*presence_get)(struct lk_txn *tx, const char *hub, const char *device_id,
-                                struct lk_presence *ret);
-    enum lk_err (*presence_connect)(struct lk_txn *tx, const char *hub, const char *device_id);
-    enum lk_err (*presence_disconnect)(struct lk_txn *tx, const char *hub, const char *device_id);
-    enum lk_err (*presence_clear)(struct lk_txn *tx, const char *hub);
-
-    enum lk_err (*twin_get)(struct lk_txn *tx, const char *hub, const char *device_id,
-                            struct lk_twin *ret);
-    enum lk_err (*twin_etag)(struct lk_txn *tx, const char *hub, const char *device_id,
-                             char ret[LK_ETAG_CAP]);
-    /* Insert or replace. LK_ERR_NOT_FOUND: the identity. */
-    enum lk_err (*twin_put)(struct lk_txn *tx, const struct lk_twin *t);
-    enum lk_err (*twin_page)(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
-                             enum lk_err (*each)(void *, const struct lk_twin *), void *ctx);
-
-    /* Sets seq. LK_ERR_NOT_FOUND: the identity. */
-    enum lk_err (*c2d_insert)(struct lk_txn *tx, struct lk_c2d *m);
-    enum lk_err (*c2d_each)(struct lk_txn *tx, const char *hub, const char *device_id,
-                            enum lk_err (*each)(void *, const struct lk_c2d *), void *ctx);
-    enum lk_err (*c2d_update)(struct lk_txn *tx, const struct lk_c2d *m);
-    enum lk_err (*c2d_delete)(struct lk_txn *tx, int64_t seq);
-    enum lk_err (*c2d_count)(struct lk_txn *tx, const char *hub, const char *device_id,
-                             uint32_t *ret);
-    enum lk_err (*c2d_devices)(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
-                               enum lk_err (*each)(void *, const char *device_id), void *ctx);
-
-    /* Sets seq. */
-    enum lk_err (*hub_event_insert)(struct lk_txn *tx, struct lk_hub_event *e);
-    enum lk_err (*hub_event_each)(struct lk_txn *tx, int64_t after_seq, size_t limit,
-                                  enum lk_err (*each)(void *, const struct lk_hub_event *),
-                                  void *ctx);
-    enum lk_err (*hub_event_marks)(struct lk_txn *tx, int64_t *ret_last, int64_t *ret_pruned);
-    enum lk_err (*hub_event_prune)(struct lk_txn *tx, int64_t up_to_seq);
-
-    enum lk_err (*hub_policy_put)(struct lk_txn *tx, const struct lk_hub_policy *p);
-    enum lk_err (*hub_policy_get)(struct lk_txn *tx, const char *hub, const char *name,
-                                  struct lk_hub_policy *ret);
-    enum lk_err (*hub_policy_delete)(struct lk_txn *tx, const char *hub, const char *name);
-    enum lk_err (*hub_policy_each)(struct lk_txn *tx, const char *hub,
-                                   enum lk_err (*each)(void *, const struct lk_hub_policy *),
-                                   void *ctx);
-
-    /* The last record's seq and hash, locked until the transaction ends; 0 and zeros when empty. */
-    enum lk_err (*audit_head)(struct lk_txn *tx, struct lk_audit_cursor *ret);
-    enum lk_err (*audit_insert)(struct lk_txn *tx, const struct lk_audit *a);
-    enum lk_err (*audit_page)(struct lk_txn *tx, int64_t after_seq, size_t limit,
-                              enum lk_err (*each)(void *, const struct lk_audit *), void *ctx);
 };
 
-extern const struct store_ops store_sqlite;
+extern const struct store_ops store_sqlite, store_pgsql;
+
+/* A session's own reader, for a backend whose reads_wait (readers.c). lock guards the queue. */
+struct store_reader {
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct lk_job *head, **tail;
+    size_t queued;
+    bool stopping;
+};
 
 struct lk_store {
     const struct store_ops *ops;
@@ -265,9 +105,10 @@ struct lk_store {
 
 struct lk_session {
     struct lk_store *store;
-    struct store_conn *conn; /* for read jobs */
-    int fd;                  /* eventfd: readable while done_head is not NULL */
-    size_t pending;          /* write jobs under way; the session's thread only */
+    struct store_conn *conn; /* for read jobs; the reader's, where there is one */
+    struct store_reader reader;
+    int fd;         /* eventfd: readable while done_head is not NULL */
+    size_t pending; /* queued jobs under way; the session's thread only */
 
     pthread_mutex_t lock; /* guards what is below it */
     struct lk_job *done_head, **done_tail;
@@ -287,7 +128,7 @@ bool store_etag_matches(const char *wanted, const char *have);
 /* The limits of what enrollments and groups share. */
 enum lk_err store_fields_check(const struct lk_enrollment *e);
 
-/* audit.c: copy at most cap - 1 bytes of text, and no part of a UTF-8 sequence; buf is returned. */
+/* audit.c: copy at most cap - 1 bytes of text, as whole UTF-8 sequences; buf is returned. */
 const char *store_text_cut(const char *text, char *buf, size_t cap);
 
 /* writer.c */
@@ -295,6 +136,11 @@ enum lk_err writer_start(struct lk_store *st);
 void writer_stop(struct lk_store *st); /* after what is queued */
 /* Hand a finished job (result is set) back to its session. */
 void session_deliver(struct lk_job *job);
+
+/* readers.c */
+enum lk_err reader_start(struct lk_session *s);
+void reader_stop(struct lk_session *s); /* started or not */
+void reader_submit(struct lk_session *s, struct lk_job *job);
 
 /* store.c: this thread's lk_store_error_text(). */
 void store_error_set(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

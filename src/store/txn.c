@@ -1,16 +1,10 @@
 /* What every backend shares: arguments are checked, keys, etags and times are set. */
-#include "store/store_int.h"
+#include "store/sql_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/codec.h"
-
-static const struct store_ops *
-ops_of(const struct lk_txn *tx)
-{
-    return tx->store->ops;
-}
 
 int64_t
 lk_txn_now_ms(const struct lk_txn *tx)
@@ -80,7 +74,7 @@ lk_txn_scope_add(struct lk_txn *tx, const char *id)
     if (!tx->writable || id[0] == '\0' || lk_strcpy(s.id, sizeof(s.id), id) != LK_OK) {
         return LK_ERR_ARG;
     }
-    return ops_of(tx)->scope_insert(tx, &s);
+    return sq_scope_insert(tx, &s);
 }
 
 enum lk_err
@@ -93,20 +87,20 @@ lk_txn_scope_set(struct lk_txn *tx, const struct lk_scope *scope)
         return LK_ERR_ARG;
     }
     lk_ascii_lower(s.service_host);
-    return ops_of(tx)->scope_update(tx, &s);
+    return sq_scope_update(tx, &s);
 }
 
 enum lk_err
 lk_txn_scope_get(struct lk_txn *tx, const char *id, struct lk_scope *ret)
 {
-    return ops_of(tx)->scope_get(tx, id, ret);
+    return sq_scope_get(tx, id, ret);
 }
 
 enum lk_err
 lk_txn_scope_each(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_scope *),
                   void *ctx)
 {
-    return ops_of(tx)->scope_each(tx, each, ctx);
+    return sq_scope_each(tx, each, ctx);
 }
 
 /* ---- Enrollments ------------------------------------------------------------------------------
@@ -202,7 +196,7 @@ lk_txn_enrollment_create(struct lk_txn *tx, struct lk_enrollment *e,
     if ((err = enrollment_check(tx, e, &key, conflict)) != LK_OK) {
         return err;
     }
-    return ops_of(tx)->enrollment_insert(tx, &key, e, conflict);
+    return sq_enrollment_insert(tx, &key, e, conflict);
 }
 
 enum lk_err
@@ -222,7 +216,7 @@ lk_txn_enrollment_replace(struct lk_txn *tx, struct lk_enrollment *e, const char
     if ((err = enrollment_check(tx, e, &key, conflict)) != LK_OK) {
         return err;
     }
-    return ops_of(tx)->enrollment_replace(tx, &key, e, etag != NULL ? wanted : NULL, conflict);
+    return sq_enrollment_replace(tx, &key, e, etag != NULL ? wanted : NULL, conflict);
 }
 
 enum lk_err
@@ -237,7 +231,7 @@ lk_txn_enrollment_delete(struct lk_txn *tx, const char *scope, const char *id, c
     if ((err = store_key_find(id, &key)) != LK_OK) {
         return err;
     }
-    return ops_of(tx)->enrollment_delete(tx, scope, &key, etag);
+    return sq_enrollment_delete(tx, scope, &key, etag);
 }
 
 enum lk_err
@@ -247,14 +241,14 @@ lk_txn_enrollment_get(struct lk_txn *tx, const char *scope, const char *id,
     struct store_key key;
     enum lk_err err = store_key_find(id, &key);
 
-    return err != LK_OK ? err : ops_of(tx)->enrollment_get(tx, scope, &key, ret);
+    return err != LK_OK ? err : sq_enrollment_get(tx, scope, &key, ret);
 }
 
 enum lk_err
 lk_txn_enrollment_by_ek(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN],
                         char ret_id[LK_REGISTRATION_ID_MAX + 1])
 {
-    return ops_of(tx)->enrollment_by_ek(tx, scope, ek_id, ret_id);
+    return sq_enrollment_by_ek(tx, scope, ek_id, ret_id);
 }
 
 enum lk_err
@@ -264,13 +258,13 @@ lk_txn_enrollment_page(struct lk_txn *tx, const char *scope, const char *after, 
     struct store_key key;
     enum lk_err err = store_key_after(after, &key);
 
-    return err != LK_OK ? err : ops_of(tx)->enrollment_page(tx, scope, &key, limit, each, ctx);
+    return err != LK_OK ? err : sq_enrollment_page(tx, scope, &key, limit, each, ctx);
 }
 
 enum lk_err
 lk_txn_enrollment_count(struct lk_txn *tx, const char *scope, int64_t *ret)
 {
-    return ops_of(tx)->enrollment_count(tx, scope, ret);
+    return sq_enrollment_count(tx, scope, ret);
 }
 
 /* ---- Imports ----------------------------------------------------------------------------------
@@ -282,8 +276,8 @@ lk_txn_import_begin(struct lk_txn *tx, const char *scope, const char *source,
 {
     char kept[sizeof(((struct lk_import *)NULL)->source)];
 
-    return tx->writable ? ops_of(tx)->import_begin(
-                              tx, scope, store_text_cut(source, kept, sizeof(kept)), ret_import_id)
+    return tx->writable ? sq_import_begin(tx, scope, store_text_cut(source, kept, sizeof(kept)),
+                                          ret_import_id)
                         : LK_ERR_ARG;
 }
 
@@ -302,27 +296,26 @@ lk_txn_import_stage(struct lk_txn *tx, int64_t import_id, int64_t line, struct l
     if ((err = enrollment_check(tx, e, &key, conflict)) != LK_OK) {
         return err;
     }
-    return ops_of(tx)->import_stage(tx, &key, e, conflict);
+    return sq_import_stage(tx, &key, e, conflict);
 }
 
 enum lk_err
 lk_txn_import_finish(struct lk_txn *tx, int64_t import_id, int64_t *ret_rows)
 {
-    return tx->writable ? ops_of(tx)->import_finish(tx, import_id, ret_rows) : LK_ERR_ARG;
+    return tx->writable ? sq_import_finish(tx, import_id, ret_rows) : LK_ERR_ARG;
 }
 
 enum lk_err
 lk_txn_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret_left)
 {
-    return tx->writable ? ops_of(tx)->import_drop(tx, import_id, limit, ret_left) : LK_ERR_ARG;
+    return tx->writable ? sq_import_drop(tx, import_id, limit, ret_left) : LK_ERR_ARG;
 }
 
 enum lk_err
 lk_txn_import_undo(struct lk_txn *tx, int64_t import_id, bool force, int64_t *ret_rows,
                    int64_t *ret_kept)
 {
-    return tx->writable ? ops_of(tx)->import_undo(tx, import_id, force, ret_rows, ret_kept)
-                        : LK_ERR_ARG;
+    return tx->writable ? sq_import_undo(tx, import_id, force, ret_rows, ret_kept) : LK_ERR_ARG;
 }
 
 enum lk_err
@@ -331,23 +324,23 @@ lk_txn_import_resume(struct lk_txn *tx, int64_t import_id, const char *source,
 {
     char kept[sizeof(((struct lk_import *)NULL)->source)];
 
-    return tx->writable ? ops_of(tx)->import_resume(tx, import_id,
-                                                    store_text_cut(source, kept, sizeof(kept)),
-                                                    ret_last_line)
-                        : LK_ERR_ARG;
+    return tx->writable
+               ? sq_import_resume(tx, import_id, store_text_cut(source, kept, sizeof(kept)),
+                                  ret_last_line)
+               : LK_ERR_ARG;
 }
 
 enum lk_err
 lk_txn_import_page(struct lk_txn *tx, const char *scope, int64_t before, size_t limit,
                    enum lk_err (*each)(void *, const struct lk_import *), void *ctx)
 {
-    return ops_of(tx)->import_page(tx, scope, before, limit, each, ctx);
+    return sq_import_page(tx, scope, before, limit, each, ctx);
 }
 
 enum lk_err
 lk_txn_import_abandoned(struct lk_txn *tx, int64_t older_than_ms, int64_t *ret_import_id)
 {
-    return ops_of(tx)->import_abandoned(tx, older_than_ms, ret_import_id);
+    return sq_import_abandoned(tx, older_than_ms, ret_import_id);
 }
 
 /* ---- Registrations ----------------------------------------------------------------------------
@@ -375,7 +368,7 @@ lk_txn_registration_get(struct lk_txn *tx, const char *scope, const char *id,
     struct store_key key;
     enum lk_err err = store_key_find(id, &key);
 
-    return err != LK_OK ? err : ops_of(tx)->registration_get(tx, scope, &key, ret);
+    return err != LK_OK ? err : sq_registration_get(tx, scope, &key, ret);
 }
 
 enum lk_err
@@ -393,7 +386,7 @@ lk_txn_registration_put(struct lk_txn *tx, struct lk_registration *r, uint64_t e
         return err;
     }
     r->updated_ms = tx->now_ms;
-    return ops_of(tx)->registration_put(tx, &key, r, expected_generation);
+    return sq_registration_put(tx, &key, r, expected_generation);
 }
 
 /* What is left of a registration that is deleted. */
@@ -446,7 +439,7 @@ lk_txn_registration_page(struct lk_txn *tx, const char *scope, const char *after
     struct store_key key;
     enum lk_err err = store_key_after(after, &key);
 
-    return err != LK_OK ? err : ops_of(tx)->registration_page(tx, scope, &key, limit, each, ctx);
+    return err != LK_OK ? err : sq_registration_page(tx, scope, &key, limit, each, ctx);
 }
 
 enum lk_err
@@ -464,7 +457,7 @@ lk_txn_registration_page_of_group(struct lk_txn *tx, const char *scope, const ch
     if (store_key_find(group, &key) != LK_OK) {
         return LK_OK;
     }
-    return ops_of(tx)->registration_page_of_group(tx, scope, &key, &start, limit, each, ctx);
+    return sq_registration_page_of_group(tx, scope, &key, &start, limit, each, ctx);
 }
 
 enum lk_err
@@ -480,7 +473,7 @@ lk_txn_registration_count_of_group(struct lk_txn *tx, const char *scope, const c
         *ret = 0;
         return LK_OK;
     }
-    return ops_of(tx)->registration_count_of_group(tx, scope, &key, limit, ret);
+    return sq_registration_count_of_group(tx, scope, &key, limit, ret);
 }
 
 enum lk_err
@@ -493,7 +486,7 @@ lk_txn_registration_of_ek_elsewhere(struct lk_txn *tx, const char *scope,
     if (store_key_of(own_id, &own) != LK_OK) {
         return LK_ERR_ARG;
     }
-    return ops_of(tx)->registration_of_ek_elsewhere(tx, scope, ek_id, &own, ret_id);
+    return sq_registration_of_ek_elsewhere(tx, scope, ek_id, &own, ret_id);
 }
 
 /* ---- Hubs -------------------------------------------------------------------------------------
@@ -511,23 +504,23 @@ lk_txn_hub_put(struct lk_txn *tx, const struct lk_hub *h)
     if (!tx->writable || h->name[0] == '\0') {
         return LK_ERR_ARG;
     }
-    return ops_of(tx)->hub_put(tx, h);
+    return sq_hub_put(tx, h);
 }
 
 enum lk_err
 lk_txn_hub_get(struct lk_txn *tx, const char *name, struct lk_hub *ret)
 {
-    return ops_of(tx)->hub_get(tx, name, ret);
+    return sq_hub_get(tx, name, ret);
 }
 
 enum lk_err
 lk_txn_hub_delete(struct lk_txn *tx, const char *name)
 {
-    return tx->writable ? ops_of(tx)->hub_delete(tx, name) : LK_ERR_ARG;
+    return tx->writable ? sq_hub_delete(tx, name) : LK_ERR_ARG;
 }
 
 enum lk_err
 lk_txn_hub_each(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_hub *), void *ctx)
 {
-    return ops_of(tx)->hub_each(tx, each, ctx);
+    return sq_hub_each(tx, each, ctx);
 }

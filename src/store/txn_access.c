@@ -1,13 +1,7 @@
 /* Shared access policies and what the operator trusts, as every backend keeps them. */
-#include "store/store_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
-
-static const struct store_ops *
-ops_of(const struct lk_txn *tx)
-{
-    return tx->store->ops;
-}
 
 /* ---- Policies ---------------------------------------------------------------------------------
  */
@@ -26,26 +20,26 @@ lk_txn_policy_put(struct lk_txn *tx, const struct lk_policy *p)
         (p->rights & ~LK_RIGHTS_ALL) != 0) {
         return LK_ERR_ARG;
     }
-    return ops_of(tx)->policy_put(tx, p);
+    return sq_policy_put(tx, p);
 }
 
 enum lk_err
 lk_txn_policy_get(struct lk_txn *tx, const char *scope, const char *name, struct lk_policy *ret)
 {
-    return ops_of(tx)->policy_get(tx, scope, name, ret);
+    return sq_policy_get(tx, scope, name, ret);
 }
 
 enum lk_err
 lk_txn_policy_delete(struct lk_txn *tx, const char *scope, const char *name)
 {
-    return tx->writable ? ops_of(tx)->policy_delete(tx, scope, name) : LK_ERR_ARG;
+    return tx->writable ? sq_policy_delete(tx, scope, name) : LK_ERR_ARG;
 }
 
 enum lk_err
 lk_txn_policy_each(struct lk_txn *tx, const char *scope,
                    enum lk_err (*each)(void *, const struct lk_policy *), void *ctx)
 {
-    return ops_of(tx)->policy_each(tx, scope, each, ctx);
+    return sq_policy_each(tx, scope, each, ctx);
 }
 
 /* ---- Trust ------------------------------------------------------------------------------------
@@ -73,24 +67,24 @@ lk_txn_trust_put(struct lk_txn *tx, const struct lk_trust *t)
     if ((err = lk_digest(LK_SHA256, &der, 1, id)) != LK_OK) {
         return err;
     }
-    return memcmp(id, t->id, sizeof(id)) == 0 ? ops_of(tx)->trust_put(tx, t) : LK_ERR_ARG;
+    return memcmp(id, t->id, sizeof(id)) == 0 ? sq_trust_put(tx, t) : LK_ERR_ARG;
 }
 
 enum lk_err
 lk_txn_trust_delete(struct lk_txn *tx, const uint8_t id[32])
 {
-    return tx->writable ? ops_of(tx)->trust_delete(tx, id) : LK_ERR_ARG;
+    return tx->writable ? sq_trust_delete(tx, id) : LK_ERR_ARG;
 }
 
 enum lk_err
 lk_txn_trust_each(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_trust *),
                   void *ctx)
 {
-    return ops_of(tx)->trust_each(tx, each, ctx);
+    return sq_trust_each(tx, each, ctx);
 }
 
 enum lk_err
 lk_txn_trust_version(struct lk_txn *tx, int64_t *ret)
 {
-    return ops_of(tx)->trust_version(tx, ret);
+    return sq_trust_version(tx, ret);
 }

@@ -1,11 +1,5 @@
 /* Errands, above every backend. */
-#include "store/store_int.h"
-
-static const struct store_ops *
-ops_of(const struct lk_txn *tx)
-{
-    return tx->store->ops;
-}
+#include "store/sql_int.h"
 
 void
 lk_errand_fini(struct lk_errand *e)
@@ -37,7 +31,7 @@ lk_txn_errand_put(struct lk_txn *tx, const struct lk_errand *e)
         lk_strcpy(stored.name, sizeof(stored.name), key.text) != LK_OK) {
         return LK_ERR_ARG;
     }
-    return ops_of(tx)->errand_put(tx, &stored);
+    return sq_errand_put(tx, &stored);
 }
 
 enum lk_err
@@ -47,7 +41,7 @@ lk_txn_errand_get(struct lk_txn *tx, enum lk_errand_kind kind, const char *owner
     struct store_key key;
     enum lk_err err = key_find(kind, name, &key);
 
-    return err != LK_OK ? err : ops_of(tx)->errand_get(tx, kind, owner, key.text, ret);
+    return err != LK_OK ? err : sq_errand_get(tx, kind, owner, key.text, ret);
 }
 
 enum lk_err
@@ -60,31 +54,31 @@ lk_txn_errand_delete(struct lk_txn *tx, enum lk_errand_kind kind, const char *ow
     if (!tx->writable) {
         return LK_ERR_ARG;
     }
-    return err != LK_OK ? err : ops_of(tx)->errand_delete(tx, kind, owner, key.text);
+    return err != LK_OK ? err : sq_errand_delete(tx, kind, owner, key.text);
 }
 
 enum lk_err
 lk_txn_errand_next_hub(struct lk_txn *tx, const char *after, char ret[LK_HOST_NAME_MAX + 1])
 {
-    return ops_of(tx)->errand_next_hub(tx, after, ret);
+    return sq_errand_next_hub(tx, after, ret);
 }
 
 enum lk_err
 lk_txn_errand_due(struct lk_txn *tx, const char *hub, size_t limit,
                   enum lk_err (*each)(void *, struct lk_errand *), void *ctx)
 {
-    return ops_of(tx)->errand_due(tx, hub, limit, each, ctx);
+    return sq_errand_due(tx, hub, limit, each, ctx);
 }
 
 enum lk_err
 lk_txn_errand_overdue(struct lk_txn *tx, size_t limit,
                       enum lk_err (*each)(void *, struct lk_errand *), void *ctx)
 {
-    return ops_of(tx)->errand_overdue(tx, limit, each, ctx);
+    return sq_errand_overdue(tx, limit, each, ctx);
 }
 
 enum lk_err
 lk_txn_errand_count(struct lk_txn *tx, const char *hub, int64_t limit, int64_t *ret)
 {
-    return limit < 0 ? LK_ERR_ARG : ops_of(tx)->errand_count(tx, hub, limit, ret);
+    return limit < 0 ? LK_ERR_ARG : sq_errand_count(tx, hub, limit, ret);
 }

@@ -1,14 +1,8 @@
 /* Enrollment groups, as every backend keeps them. */
-#include "store/store_int.h"
+#include "store/sql_int.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static const struct store_ops *
-ops_of(const struct lk_txn *tx)
-{
-    return tx->store->ops;
-}
 
 /* An enrollment is 25 KB: one that is only looked at stays off the stack of its caller. */
 static void
@@ -29,7 +23,7 @@ group_find(struct lk_txn *tx, const char *scope, const struct store_key *key,
     if (g == NULL) {
         return LK_ERR_NOMEM;
     }
-    if ((err = ops_of(tx)->group_get(tx, scope, key, g)) == LK_OK) {
+    if ((err = sq_group_get(tx, scope, key, g)) == LK_OK) {
         *ret = group_take(&g);
     }
     return err;
@@ -67,10 +61,10 @@ lk_txn_group_create(struct lk_txn *tx, struct lk_enrollment *g)
     if ((err = group_find(tx, g->scope, &key, &old)) != LK_ERR_NOT_FOUND) {
         return err == LK_OK ? LK_ERR_EXISTS : err;
     }
-    if ((err = ops_of(tx)->group_count(tx, g->scope, &count)) != LK_OK) {
+    if ((err = sq_group_count(tx, g->scope, &count)) != LK_OK) {
         return err;
     }
-    return count >= LK_GROUPS_MAX ? LK_ERR_LIMIT : ops_of(tx)->group_insert(tx, &key, g);
+    return count >= LK_GROUPS_MAX ? LK_ERR_LIMIT : sq_group_insert(tx, &key, g);
 }
 
 enum lk_err
@@ -93,7 +87,7 @@ lk_txn_group_replace(struct lk_txn *tx, struct lk_enrollment *g, const char *eta
         return LK_ERR_PRECONDITION;
     }
     g->created_ms = old->created_ms;
-    return ops_of(tx)->group_update(tx, &key, g);
+    return sq_group_update(tx, &key, g);
 }
 
 enum lk_err
@@ -110,7 +104,7 @@ lk_txn_group_delete(struct lk_txn *tx, const char *scope, const char *id, const 
         (err = group_find(tx, scope, &key, &old)) != LK_OK) {
         return err;
     }
-    return store_etag_matches(etag, old->etag) ? ops_of(tx)->group_delete(tx, scope, &key)
+    return store_etag_matches(etag, old->etag) ? sq_group_delete(tx, scope, &key)
                                                : LK_ERR_PRECONDITION;
 }
 
@@ -120,7 +114,7 @@ lk_txn_group_get(struct lk_txn *tx, const char *scope, const char *id, struct lk
     struct store_key key;
     enum lk_err err = store_key_find(id, &key);
 
-    return err != LK_OK ? err : ops_of(tx)->group_get(tx, scope, &key, ret);
+    return err != LK_OK ? err : sq_group_get(tx, scope, &key, ret);
 }
 
 enum lk_err
@@ -130,12 +124,12 @@ lk_txn_group_page(struct lk_txn *tx, const char *scope, const char *after, size_
     struct store_key key;
     enum lk_err err = store_key_after(after, &key);
 
-    return err != LK_OK ? err : ops_of(tx)->group_page(tx, scope, &key, limit, each, ctx);
+    return err != LK_OK ? err : sq_group_page(tx, scope, &key, limit, each, ctx);
 }
 
 enum lk_err
 lk_txn_group_each(struct lk_txn *tx, const char *scope, enum lk_attestation attestation,
                   enum lk_err (*each)(void *, const struct lk_enrollment *), void *ctx)
 {
-    return ops_of(tx)->group_each(tx, scope, attestation, each, ctx);
+    return sq_group_each(tx, scope, attestation, each, ctx);
 }

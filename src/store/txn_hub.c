@@ -1,13 +1,7 @@
 /* What embedded hubs keep, as every backend keeps it: etags and times are set, events appended. */
-#include "store/store_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
-
-static const struct store_ops *
-ops_of(const struct lk_txn *tx)
-{
-    return tx->store->ops;
-}
 
 static enum lk_err
 event_append(struct lk_txn *tx, enum lk_hub_event_kind kind, const char *hub, const char *device_id)
@@ -19,7 +13,7 @@ event_append(struct lk_txn *tx, enum lk_hub_event_kind kind, const char *hub, co
         (err = lk_strcpy(e.device_id, sizeof(e.device_id), device_id)) != LK_OK) {
         return err;
     }
-    return ops_of(tx)->hub_event_insert(tx, &e);
+    return sq_hub_event_insert(tx, &e);
 }
 
 /* ---- Identities -------------------------------------------------------------------------------
@@ -29,7 +23,7 @@ enum lk_err
 lk_txn_identity_get(struct lk_txn *tx, const char *hub, const char *device_id,
                     struct lk_identity *ret)
 {
-    return ops_of(tx)->identity_get(tx, hub, device_id, ret);
+    return sq_identity_get(tx, hub, device_id, ret);
 }
 
 static enum lk_err
@@ -70,11 +64,10 @@ identity_insert(struct lk_txn *tx, const struct lk_identity *id)
 
     memcpy(t.hub, id->hub, sizeof(t.hub));
     memcpy(t.device_id, id->device_id, sizeof(t.device_id));
-    if ((err = store_etag_make(t.etag)) != LK_OK ||
-        (err = ops_of(tx)->identity_insert(tx, id)) != LK_OK) {
+    if ((err = store_etag_make(t.etag)) != LK_OK || (err = sq_identity_insert(tx, id)) != LK_OK) {
         return err;
     }
-    return ops_of(tx)->twin_put(tx, &t);
+    return sq_twin_put(tx, &t);
 }
 
 enum lk_err
@@ -87,7 +80,7 @@ lk_txn_identity_put(struct lk_txn *tx, struct lk_identity *id, const char *etag)
     if ((err = identity_check(tx, id)) != LK_OK) {
         return err;
     }
-    err = ops_of(tx)->identity_get(tx, id->hub, id->device_id, &old);
+    err = sq_identity_get(tx, id->hub, id->device_id, &old);
     if (err != LK_OK && err != LK_ERR_NOT_FOUND) {
         return err;
     }
@@ -101,7 +94,7 @@ lk_txn_identity_put(struct lk_txn *tx, struct lk_identity *id, const char *etag)
     id->status_updated_ms = !exists                      ? 0
                             : old.enabled != id->enabled ? tx->now_ms
                                                          : old.status_updated_ms;
-    err = exists ? ops_of(tx)->identity_update(tx, id) : identity_insert(tx, id);
+    err = exists ? sq_identity_update(tx, id) : identity_insert(tx, id);
     return err != LK_OK ? err : event_append(tx, LK_HUB_EVENT_IDENTITY, id->hub, id->device_id);
 }
 
@@ -114,13 +107,13 @@ lk_txn_identity_delete(struct lk_txn *tx, const char *hub, const char *device_id
     if (!tx->writable) {
         return LK_ERR_ARG;
     }
-    if ((err = ops_of(tx)->identity_get(tx, hub, device_id, &old)) != LK_OK) {
+    if ((err = sq_identity_get(tx, hub, device_id, &old)) != LK_OK) {
         return err;
     }
     if (!store_etag_matches(etag, old.etag)) {
         return LK_ERR_PRECONDITION;
     }
-    err = ops_of(tx)->identity_delete(tx, hub, device_id);
+    err = sq_identity_delete(tx, hub, device_id);
     return err != LK_OK ? err : event_append(tx, LK_HUB_EVENT_IDENTITY, hub, device_id);
 }
 
@@ -128,7 +121,7 @@ enum lk_err
 lk_txn_identity_page(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
                      enum lk_err (*each)(void *, const struct lk_identity *), void *ctx)
 {
-    return ops_of(tx)->identity_page(tx, hub, after, limit, each, ctx);
+    return sq_identity_page(tx, hub, after, limit, each, ctx);
 }
 
 enum lk_err
@@ -136,7 +129,7 @@ lk_txn_identity_count(struct lk_txn *tx, const char *hub, uint64_t *ret_total,
                       uint64_t *ret_disabled, uint64_t *ret_connected)
 {
     struct store_count count = {0, 0, 0};
-    enum lk_err err = ops_of(tx)->identity_count(tx, hub, &count);
+    enum lk_err err = sq_identity_count(tx, hub, &count);
 
     if (err != LK_OK && err != LK_ERR_NOT_FOUND) {
         return err;
@@ -155,7 +148,7 @@ lk_txn_presence_get(struct lk_txn *tx, const char *hub, const char *device_id,
                     struct lk_presence *ret)
 {
     struct lk_presence found = {.connected = false};
-    enum lk_err err = ops_of(tx)->presence_get(tx, hub, device_id, &found);
+    enum lk_err err = sq_presence_get(tx, hub, device_id, &found);
 
     if (err != LK_OK && err != LK_ERR_NOT_FOUND) {
         return err;
@@ -173,17 +166,17 @@ lk_txn_presence_set(struct lk_txn *tx, const char *hub, const char *device_id, b
     if (!tx->writable) {
         return LK_ERR_ARG;
     }
-    if ((err = ops_of(tx)->identity_get(tx, hub, device_id, &id)) != LK_OK) {
+    if ((err = sq_identity_get(tx, hub, device_id, &id)) != LK_OK) {
         return err;
     }
-    return connected ? ops_of(tx)->presence_connect(tx, hub, device_id)
-                     : ops_of(tx)->presence_disconnect(tx, hub, device_id);
+    return connected ? sq_presence_connect(tx, hub, device_id)
+                     : sq_presence_disconnect(tx, hub, device_id);
 }
 
 enum lk_err
 lk_txn_presence_clear(struct lk_txn *tx, const char *hub)
 {
-    return tx->writable ? ops_of(tx)->presence_clear(tx, hub) : LK_ERR_ARG;
+    return tx->writable ? sq_presence_clear(tx, hub) : LK_ERR_ARG;
 }
 
 /* ---- Twins ------------------------------------------------------------------------------------
@@ -202,7 +195,7 @@ lk_twin_fini(struct lk_twin *t)
 enum lk_err
 lk_txn_twin_get(struct lk_txn *tx, const char *hub, const char *device_id, struct lk_twin *ret)
 {
-    return ops_of(tx)->twin_get(tx, hub, device_id, ret);
+    return sq_twin_get(tx, hub, device_id, ret);
 }
 
 enum lk_err
@@ -215,7 +208,7 @@ lk_txn_twin_put(struct lk_txn *tx, struct lk_twin *t, const char *etag)
         t->reported_version < 1 || t->version < 1) {
         return LK_ERR_ARG;
     }
-    if ((err = ops_of(tx)->twin_etag(tx, t->hub, t->device_id, have)) != LK_OK) {
+    if ((err = sq_twin_etag(tx, t->hub, t->device_id, have)) != LK_OK) {
         return err;
     }
     if (!store_etag_matches(etag, have)) {
@@ -225,14 +218,14 @@ lk_txn_twin_put(struct lk_txn *tx, struct lk_twin *t, const char *etag)
         return err;
     }
     t->updated_ms = tx->now_ms;
-    return ops_of(tx)->twin_put(tx, t);
+    return sq_twin_put(tx, t);
 }
 
 enum lk_err
 lk_txn_twin_page(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
                  enum lk_err (*each)(void *, const struct lk_twin *), void *ctx)
 {
-    return ops_of(tx)->twin_page(tx, hub, after, limit, each, ctx);
+    return sq_twin_page(tx, hub, after, limit, each, ctx);
 }
 
 /* ---- Cloud-to-device messages -----------------------------------------------------------------
@@ -253,39 +246,39 @@ lk_txn_c2d_add(struct lk_txn *tx, struct lk_c2d *m)
         return LK_ERR_ARG;
     }
     m->enqueued_ms = tx->now_ms;
-    return ops_of(tx)->c2d_insert(tx, m);
+    return sq_c2d_insert(tx, m);
 }
 
 enum lk_err
 lk_txn_c2d_each(struct lk_txn *tx, const char *hub, const char *device_id,
                 enum lk_err (*each)(void *, const struct lk_c2d *), void *ctx)
 {
-    return ops_of(tx)->c2d_each(tx, hub, device_id, each, ctx);
+    return sq_c2d_each(tx, hub, device_id, each, ctx);
 }
 
 enum lk_err
 lk_txn_c2d_update(struct lk_txn *tx, const struct lk_c2d *m)
 {
-    return tx->writable ? ops_of(tx)->c2d_update(tx, m) : LK_ERR_ARG;
+    return tx->writable ? sq_c2d_update(tx, m) : LK_ERR_ARG;
 }
 
 enum lk_err
 lk_txn_c2d_delete(struct lk_txn *tx, int64_t seq)
 {
-    return tx->writable ? ops_of(tx)->c2d_delete(tx, seq) : LK_ERR_ARG;
+    return tx->writable ? sq_c2d_delete(tx, seq) : LK_ERR_ARG;
 }
 
 enum lk_err
 lk_txn_c2d_count(struct lk_txn *tx, const char *hub, const char *device_id, uint32_t *ret)
 {
-    return ops_of(tx)->c2d_count(tx, hub, device_id, ret);
+    return sq_c2d_count(tx, hub, device_id, ret);
 }
 
 enum lk_err
 lk_txn_c2d_devices(struct lk_txn *tx, const char *hub, const char *after, size_t limit,
                    enum lk_err (*each)(void *, const char *device_id), void *ctx)
 {
-    return ops_of(tx)->c2d_devices(tx, hub, after, limit, each, ctx);
+    return sq_c2d_devices(tx, hub, after, limit, each, ctx);
 }
 
 /* ---- Hub events -------------------------------------------------------------------------------
@@ -307,14 +300,14 @@ lk_txn_hub_event_add(struct lk_txn *tx, struct lk_hub_event *e)
     if (e->detail.len > LK_HUB_EVENT_DETAIL_MAX) {
         return LK_ERR_LIMIT;
     }
-    return ops_of(tx)->hub_event_insert(tx, e);
+    return sq_hub_event_insert(tx, e);
 }
 
 enum lk_err
 lk_txn_hub_event_each(struct lk_txn *tx, int64_t after_seq, size_t limit,
                       enum lk_err (*each)(void *, const struct lk_hub_event *), void *ctx)
 {
-    return ops_of(tx)->hub_event_each(tx, after_seq, limit, each, ctx);
+    return sq_hub_event_each(tx, after_seq, limit, each, ctx);
 }
 
 enum lk_err
@@ -322,7 +315,7 @@ lk_txn_hub_event_last(struct lk_txn *tx, int64_t *ret)
 {
     int64_t pruned;
 
-    return ops_of(tx)->hub_event_marks(tx, ret, &pruned);
+    return sq_hub_event_marks(tx, ret, &pruned);
 }
 
 enum lk_err
@@ -330,13 +323,13 @@ lk_txn_hub_event_pruned(struct lk_txn *tx, int64_t *ret)
 {
     int64_t last;
 
-    return ops_of(tx)->hub_event_marks(tx, &last, ret);
+    return sq_hub_event_marks(tx, &last, ret);
 }
 
 enum lk_err
 lk_txn_hub_event_prune(struct lk_txn *tx, int64_t up_to_seq)
 {
-    return tx->writable ? ops_of(tx)->hub_event_prune(tx, up_to_seq) : LK_ERR_ARG;
+    return tx->writable ? sq_hub_event_prune(tx, up_to_seq) : LK_ERR_ARG;
 }
 
 /* ---- Policies ---------------------------------------------------------------------------------
@@ -356,25 +349,25 @@ lk_txn_hub_policy_put(struct lk_txn *tx, const struct lk_hub_policy *p)
         (p->rights & ~LK_HUB_RIGHTS_ALL) != 0) {
         return LK_ERR_ARG;
     }
-    return ops_of(tx)->hub_policy_put(tx, p);
+    return sq_hub_policy_put(tx, p);
 }
 
 enum lk_err
 lk_txn_hub_policy_get(struct lk_txn *tx, const char *hub, const char *name,
                       struct lk_hub_policy *ret)
 {
-    return ops_of(tx)->hub_policy_get(tx, hub, name, ret);
+    return sq_hub_policy_get(tx, hub, name, ret);
 }
 
 enum lk_err
 lk_txn_hub_policy_delete(struct lk_txn *tx, const char *hub, const char *name)
 {
-    return tx->writable ? ops_of(tx)->hub_policy_delete(tx, hub, name) : LK_ERR_ARG;
+    return tx->writable ? sq_hub_policy_delete(tx, hub, name) : LK_ERR_ARG;
 }
 
 enum lk_err
 lk_txn_hub_policy_each(struct lk_txn *tx, const char *hub,
                        enum lk_err (*each)(void *, const struct lk_hub_policy *), void *ctx)
 {
-    return ops_of(tx)->hub_policy_each(tx, hub, each, ctx);
+    return sq_hub_policy_each(tx, hub, each, ctx);
 }

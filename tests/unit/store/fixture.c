@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "support/pgsql.h"
+
 /* ---- The store --------------------------------------------------------------------------------
  */
 
-const char *fixture_url;
+static struct lk_pgsql *server;
 
 static int64_t
 fixture_now(void *ctx)
@@ -46,10 +48,8 @@ fixture_reopen(struct fixture *f)
 static void
 fixture_place(struct fixture *f)
 {
-    static int number;
-
-    if (fixture_url != NULL) {
-        (void)snprintf(f->url, sizeof(f->url), "%s%d", fixture_url, ++number);
+    if (server != NULL) {
+        assert_int_equal(lk_strcpy(f->url, sizeof(f->url), lk_pgsql_database(server)), LK_OK);
         return;
     }
     (void)snprintf(f->dir, sizeof(f->dir), "/tmp/lk-store-XXXXXX");
@@ -485,4 +485,30 @@ do_verify(struct fixture *f, struct lk_audit_cursor *cursor)
         err = in_read(f, run_verify, &c);
     }
     return err;
+}
+
+static int
+server_begin(void **state)
+{
+    server = lk_pgsql_start();
+    return 0;
+}
+
+static int
+server_end(void **state)
+{
+    lk_pgsql_stop(server);
+    return 0;
+}
+
+int
+fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count)
+{
+    bool pgsql = argc == 2 && strcmp(argv[1], "pgsql") == 0;
+
+    if (lk_crypto_init() != LK_OK || (argc > 1 && !pgsql)) {
+        return 1;
+    }
+    return _cmocka_run_group_tests("store", tests, count, pgsql ? server_begin : NULL,
+                                   pgsql ? server_end : NULL);
 }

@@ -19,7 +19,7 @@
 
 struct fixture {
     char dir[64];  /* of the SQLite file; removed with the fixture */
-    char url[128]; /* of the store */
+    char url[320]; /* of the store */
     struct lk_store_config config;
     struct lk_store *st;
     struct lk_session *s;
@@ -28,10 +28,10 @@ struct fixture {
 };
 
 /*
- * Where the stores of the cases are: this URL with a number for each case, for backends that need
- * more than a file. NULL: a SQLite file in a folder of its own.
+ * The main() of a suite: over SQLite files, each in a folder of its own, or with the argument
+ * "pgsql" over databases of a PostgreSQL server that is started for it.
  */
-extern const char *fixture_url;
+int fixture_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
 
 /* cmocka set-up and tear-down: an open store with SCOPE in it. */
 int fixture_setup(void **state);

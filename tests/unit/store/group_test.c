@@ -2,7 +2,7 @@
  * The contract of src/store/store.h, as every backend keeps it: enrollment groups and the
  * registrations that came by them.
  *
- * usage: store_group_test [URL]      see fixture_url
+ * usage: store_group_test [pgsql]      over which backend; see fixture_main()
  */
 #include "fixture.h"
 
@@ -477,6 +477,5 @@ main(int argc, char **argv)
         CASE(registration_of_ek_elsewhere),
     };
 
-    fixture_url = argc > 1 ? argv[1] : NULL;
-    return lk_crypto_init() != LK_OK ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+    return fixture_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -2,7 +2,7 @@
  * The contract of src/store/store.h, as every backend keeps it: what an embedded hub keeps of its
  * devices, and the events that tell its broker.
  *
- * usage: store_hub_test [URL]      see fixture_url
+ * usage: store_hub_test [pgsql]      over which backend; see fixture_main()
  */
 #include "fixture.h"
 
@@ -933,6 +933,5 @@ main(int argc, char **argv)
         CASE(policy_misuse),
     };
 
-    fixture_url = argc > 1 ? argv[1] : NULL;
-    return lk_crypto_init() != LK_OK ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+    return fixture_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -2,7 +2,7 @@
  * The contract of src/store/store.h, as every backend keeps it: what the operators' API asks about
  * scopes, policies, trust and past imports.
  *
- * usage: store_operator_test [URL]      see fixture_url
+ * usage: store_operator_test [pgsql]      over which backend; see fixture_main()
  */
 #include "fixture.h"
 
@@ -629,6 +629,5 @@ main(int argc, char **argv)
         CASE(imports_are_listed),
     };
 
-    fixture_url = argc > 1 ? argv[1] : NULL;
-    return lk_crypto_init() != LK_OK ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+    return fixture_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

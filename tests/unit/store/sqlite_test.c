@@ -354,7 +354,8 @@ indexes_are_used(void **state)
     static const struct {
         const char *sql, *plan;
     } cases[] = {
-        {"SELECT count(*) FROM (SELECT 1 FROM registration WHERE scope = 's' AND group_id = ?1"
+        {"SELECT count(*) FROM (SELECT 1 FROM registration WHERE scope = 's' AND lower(group_id) = "
+         "?1"
          " AND group_id <> '' AND status <> 0 LIMIT 9)",
          "USING COVERING INDEX registration_group"},
         {"SELECT id FROM registration WHERE scope = 's' AND ek_id = ?1 AND ek_id <> x'" NO_EK_HEX

@@ -1,5 +1,5 @@
 /* Enrollments: one row each, and one in enrollment_ek for each key that it accepts. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
 
@@ -29,7 +29,8 @@ sq_enrollment_insert(struct lk_txn *tx, const struct store_key *key, const struc
     static const char sql[] =
         "INSERT INTO enrollment (" SQ_FIELDS ", device_id, eks, srk_pub, scope, lower_id,"
         " created_ms, import_id, import_line)"
-        " VALUES (" SQ_FIELDS_VALUES ", ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)";
+        " SELECT " SQ_FIELDS_VALUES ", ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26"
+        " WHERE EXISTS (SELECT 1 FROM scope WHERE id = ?22) RETURNING nr";
     LK_AUTO_BUF struct lk_buf eks = {.max = SQ_EKS_PACKED_MAX}, hubs = LK_BUF_INIT;
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
@@ -48,10 +49,10 @@ sq_enrollment_insert(struct lk_txn *tx, const struct store_key *key, const struc
     sq_bind_int(q, 24, e->created_ms);
     sq_bind_int(q, 25, e->import_id);
     sq_bind_int(q, 26, e->import_line);
-    if ((err = sq_run(q)) != LK_OK) {
-        return err;
+    if ((err = sq_step(q)) != LK_OK) {
+        return err; /* LK_ERR_NOT_FOUND: the scope */
     }
-    return sq_eks_insert(tx, e, sqlite3_last_insert_rowid(tx->conn->db));
+    return sq_eks_insert(tx, e, sq_int(q, 0));
 }
 
 /* What a change needs to know of the live row that it is about. */
@@ -264,9 +265,9 @@ sq_enrollment_page(struct lk_txn *tx, const char *scope, const struct store_key 
 enum lk_err
 sq_enrollment_count(struct lk_txn *tx, const char *scope, int64_t *ret)
 {
-    static const char sql[] =
-        "SELECT (SELECT count(*) FROM enrollment WHERE scope = ?1)"
-        " - (SELECT coalesce(sum(row_count), 0) FROM import WHERE scope = ?1 AND state <> 1)";
+    static const char sql[] = "SELECT (SELECT count(*) FROM enrollment WHERE scope = ?1)"
+                              " - (SELECT CAST(coalesce(sum(row_count), 0) AS BIGINT) FROM import"
+                              " WHERE scope = ?1 AND state <> 1)";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 

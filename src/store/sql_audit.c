@@ -1,5 +1,5 @@
 /* Rows of the audit chain. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
 
@@ -50,36 +50,49 @@ sq_audit_insert(struct lk_txn *tx, const struct lk_audit *a)
     return sq_run(q);
 }
 
-/* A whole text column; *ours turns false when bytes hide behind a NUL. */
+/* A whole text column into a; *ours turns false when it is none that we wrote. */
 static const char *
-column_text(struct sq *q, int at, bool *ours)
+column_text(struct sq *q, int at, char *buf, size_t cap, bool *ours)
 {
-    const char *text = (const char *)sqlite3_column_text(q->handle, at);
+    size_t len;
+    const char *text = (const char *)sq_bytes(q, at, &len);
 
-    if (text == NULL || strlen(text) != (size_t)sqlite3_column_bytes(q->handle, at)) {
+    if (len >= cap || (text != NULL && memchr(text, '\0', len) != NULL)) {
         *ours = false;
-        return "";
+        len = 0;
     }
-    return text;
+    if (len > 0) {
+        memcpy(buf, text, len);
+    }
+    buf[len] = '\0';
+    return buf;
 }
+
+/* Room for the texts of a record. */
+struct audit_texts {
+    char actor[STORE_AUDIT_ACTOR_MAX + 1], action[STORE_AUDIT_ACTION_MAX + 1];
+    char scope[LK_ID_SCOPE_MAX + 1], subject[STORE_AUDIT_SUBJECT_MAX + 1];
+    char detail[LK_AUDIT_DETAIL_MAX + 1];
+};
 
 /* A row that we cannot have written is shown with a hash that fits no record. */
 static void
-audit_read(struct sq *q, struct lk_audit *a)
+audit_read(struct sq *q, struct audit_texts *t, struct lk_audit *a)
 {
     const void *hash;
+    size_t len;
     bool ours = true;
 
     a->seq = sq_int(q, 0);
     a->time_ms = sq_int(q, 1);
-    a->actor = column_text(q, 2, &ours);
-    a->action = column_text(q, 3, &ours);
-    a->scope = column_text(q, 4, &ours);
-    a->subject = column_text(q, 5, &ours);
-    a->detail = column_text(q, 6, &ours);
+    a->actor = column_text(q, 2, t->actor, sizeof(t->actor), &ours);
+    a->action = column_text(q, 3, t->action, sizeof(t->action), &ours);
+    a->scope = column_text(q, 4, t->scope, sizeof(t->scope), &ours);
+    a->subject = column_text(q, 5, t->subject, sizeof(t->subject), &ours);
+    a->detail = column_text(q, 6, t->detail, sizeof(t->detail), &ours);
     memset(a->hash, 0, sizeof(a->hash));
-    hash = sqlite3_column_blob(q->handle, 7);
-    if (ours && hash != NULL && sqlite3_column_bytes(q->handle, 7) == (int)sizeof(a->hash)) {
+    hash = sq_bytes(q, 7, &len);
+    if (ours && hash != NULL && len == sizeof(a->hash)) {
         memcpy(a->hash, hash, sizeof(a->hash));
     }
 }
@@ -91,6 +104,7 @@ sq_audit_page(struct lk_txn *tx, int64_t after_seq, size_t limit,
     static const char sql[] = "SELECT seq, time_ms, actor, action, scope, subject, detail, hash"
                               " FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     LK_AUTO(sq) struct sq *q = NULL;
+    struct audit_texts texts;
     struct lk_audit a;
     enum lk_err err;
 
@@ -100,7 +114,7 @@ sq_audit_page(struct lk_txn *tx, int64_t after_seq, size_t limit,
     sq_bind_int(q, 1, after_seq);
     sq_bind_int(q, 2, (int64_t)limit);
     while ((err = sq_step(q)) == LK_OK) {
-        audit_read(q, &a);
+        audit_read(q, &texts, &a);
         if ((err = each(ctx, &a)) != LK_OK) {
             return err;
         }

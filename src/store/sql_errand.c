@@ -1,5 +1,5 @@
 /* What is still to be done at hubs elsewhere. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
 
@@ -182,7 +182,8 @@ sq_errand_overdue(struct lk_txn *tx, size_t limit, enum lk_err (*each)(void *, s
 enum lk_err
 sq_errand_count(struct lk_txn *tx, const char *hub, int64_t limit, int64_t *ret)
 {
-    static const char sql[] = "SELECT count(*) FROM (SELECT 1 FROM errand WHERE hub = ?1 LIMIT ?2)";
+    static const char sql[] =
+        "SELECT count(*) FROM (SELECT 1 FROM errand WHERE hub = ?1 LIMIT ?2) AS found";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 

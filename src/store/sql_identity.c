@@ -1,5 +1,5 @@
 /* Identities of embedded hubs, how many there are, and whether they are connected. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #define IDENTITY_COLUMNS                                                                           \
     "hub, device_id, owner_scope, owner_id, generation_id, enabled, auth, primary_key, "           \
@@ -194,8 +194,9 @@ sq_presence_connect(struct lk_txn *tx, const char *hub, const char *device_id)
 {
     static const char sql[] =
         "INSERT INTO presence (hub, device_id, connected, changed_ms, activity_ms)"
-        " VALUES (?1, ?2, 1, ?3, ?3) ON CONFLICT (hub, device_id) DO UPDATE"
-        " SET changed_ms = iif(connected <> 0, changed_ms, ?3), connected = 1, activity_ms = ?3";
+        " SELECT hub, device_id, 1, ?3, ?3 FROM identity WHERE hub = ?1 AND device_id = ?2"
+        " ON CONFLICT (hub, device_id) DO UPDATE SET connected = 1, activity_ms = ?3,"
+        " changed_ms = CASE WHEN presence.connected <> 0 THEN presence.changed_ms ELSE ?3 END";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 

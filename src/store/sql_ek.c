@@ -2,7 +2,7 @@
  * The endorsement keys that an enrollment accepts: packed in its row, and one row each in
  * enrollment_ek, which keeps them apart within a scope. And what is in the way of an enrollment.
  */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
 
@@ -47,9 +47,9 @@ ek_unpack(struct lk_reader *r, struct lk_ek *ret)
 void
 sq_eks_read(struct sq *q, int at, struct lk_enrollment *e)
 {
-    const void *packed = sqlite3_column_blob(q->handle, at);
-    size_t len = (size_t)sqlite3_column_bytes(q->handle, at);
-    struct lk_reader r = lk_reader_of(packed, packed != NULL ? len : 0);
+    size_t len;
+    const void *packed = sq_bytes(q, at, &len);
+    struct lk_reader r = lk_reader_of(packed, len);
 
     while (r.left > 0) {
         if (e->eks_count == LK_EKS_MAX || ek_unpack(&r, &e->eks[e->eks_count]) != LK_OK) {
@@ -129,8 +129,10 @@ static enum lk_err
 ek_insert(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN], int64_t nr)
 {
     static const char sql[] =
-        "INSERT INTO enrollment_ek (scope, ek_id, enrollment_nr) VALUES (?1, ?2, ?3)";
+        "INSERT INTO enrollment_ek (scope, ek_id, enrollment_nr) VALUES (?1, ?2, ?3)"
+        " ON CONFLICT DO NOTHING";
     LK_AUTO(sq) struct sq *q = NULL;
+    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -139,7 +141,7 @@ ek_insert(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN
     sq_bind_text(q, 1, scope);
     sq_bind_blob(q, 2, ek_id, LK_EK_ID_LEN);
     sq_bind_int(q, 3, nr);
-    if ((err = sq_run(q)) == LK_ERR_EXISTS) {
+    if ((err = sq_change(q, &rows)) == LK_OK && rows == 0) {
         sq_corrupt(q); /* sq_conflict_by_ek() found no row in the way */
         err = q->err;
     }

@@ -1,5 +1,5 @@
 /* Twins of embedded hubs: one for each identity. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #define TWIN_COLUMNS                                                                               \
     "i.hub, i.device_id, t.tags, t.desired, t.reported, t.desired_meta, t.reported_meta, "         \

@@ -1,5 +1,5 @@
 /* Imports later on: listed, taken up again, and undone. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
 

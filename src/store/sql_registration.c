@@ -1,5 +1,5 @@
 /* Registrations. Unsigned 64-bit numbers are kept in SQLite's signed ones, bit for bit. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
 
@@ -122,7 +122,8 @@ sq_registration_put(struct lk_txn *tx, const struct store_key *key, const struct
         " error_code, error_message, etag, payload, attestation, group_id)"
         " VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
         " ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)"
-        " ON CONFLICT (scope, lower_id) DO UPDATE" REGISTRATION_SET " WHERE generation = ?3";
+        " ON CONFLICT (scope, lower_id) DO UPDATE" REGISTRATION_SET
+        " WHERE registration.generation = ?3";
     LK_AUTO(sq) struct sq *q = NULL;
     int rows;
     enum lk_err err;
@@ -183,7 +184,7 @@ sq_registration_page(struct lk_txn *tx, const char *scope, const struct store_ke
  */
 
 #define OF_GROUP                                                                                   \
-    " FROM registration WHERE scope = ?1 AND group_id = ?2 AND group_id <> ''"                     \
+    " FROM registration WHERE scope = ?1 AND lower(group_id) = ?2 AND group_id <> ''"              \
     " AND status <> 0"
 
 enum lk_err
@@ -211,7 +212,7 @@ enum lk_err
 sq_registration_count_of_group(struct lk_txn *tx, const char *scope, const struct store_key *group,
                                int64_t limit, int64_t *ret)
 {
-    static const char sql[] = "SELECT count(*) FROM (SELECT 1" OF_GROUP " LIMIT ?3)";
+    static const char sql[] = "SELECT count(*) FROM (SELECT 1" OF_GROUP " LIMIT ?3) AS found";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 

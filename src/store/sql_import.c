@@ -1,5 +1,5 @@
 /* Imports: rows are staged under an import that is not finished, then live all at once. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
 
@@ -8,7 +8,8 @@ sq_import_begin(struct lk_txn *tx, const char *scope, const char *source, int64_
 {
     static const char sql[] =
         "INSERT INTO import (scope, source, state, row_count, begun_ms, touched_ms)"
-        " VALUES (?1, ?2, 0, 0, ?3, ?3)";
+        " SELECT ?1, ?2, 0, 0, ?3, ?3 WHERE EXISTS (SELECT 1 FROM scope WHERE id = ?1)"
+        " RETURNING id";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 
@@ -18,11 +19,10 @@ sq_import_begin(struct lk_txn *tx, const char *scope, const char *source, int64_
     sq_bind_text(q, 1, scope);
     sq_bind_text(q, 2, source);
     sq_bind_int(q, 3, tx->now_ms);
-    if ((err = sq_run(q)) != LK_OK) {
-        return err;
+    if ((err = sq_step(q)) == LK_OK) {
+        *ret = sq_int(q, 0);
     }
-    *ret = sqlite3_last_insert_rowid(tx->conn->db);
-    return LK_OK;
+    return err;
 }
 
 enum lk_err

@@ -1,5 +1,5 @@
 /* What an embedded hub has for its devices and its broker: messages and events. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 /* ---- Cloud-to-device messages -----------------------------------------------------------------
  */
@@ -9,7 +9,8 @@ sq_c2d_insert(struct lk_txn *tx, struct lk_c2d *m)
 {
     static const char sql[] =
         "INSERT INTO c2d (hub, device_id, enqueued_ms, expires_ms, locked_until_ms, lock,"
-        " deliveries, properties, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        " deliveries, properties, body) SELECT hub, device_id, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
+        " FROM identity WHERE hub = ?1 AND device_id = ?2 RETURNING seq";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 
@@ -25,8 +26,8 @@ sq_c2d_insert(struct lk_txn *tx, struct lk_c2d *m)
     sq_bind_int(q, 7, m->deliveries);
     sq_bind_blob(q, 8, m->properties.data, m->properties.len);
     sq_bind_blob(q, 9, m->body.data, m->body.len);
-    if ((err = sq_run(q)) == LK_OK) {
-        m->seq = sqlite3_last_insert_rowid(tx->conn->db);
+    if ((err = sq_step(q)) == LK_OK) {
+        m->seq = sq_int(q, 0);
     }
     return err;
 }
@@ -171,7 +172,8 @@ enum lk_err
 sq_hub_event_insert(struct lk_txn *tx, struct lk_hub_event *e)
 {
     static const char sql[] =
-        "INSERT INTO hub_event (kind, hub, device_id, detail) VALUES (?1, ?2, ?3, ?4)";
+        "INSERT INTO hub_event (kind, hub, device_id, detail) VALUES (?1, ?2, ?3, ?4)"
+        " RETURNING seq";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 
@@ -182,8 +184,8 @@ sq_hub_event_insert(struct lk_txn *tx, struct lk_hub_event *e)
     sq_bind_text(q, 2, e->hub);
     sq_bind_text(q, 3, e->device_id);
     sq_bind_blob(q, 4, e->detail.data, e->detail.len);
-    if ((err = sq_run(q)) == LK_OK) {
-        e->seq = sqlite3_last_insert_rowid(tx->conn->db);
+    if ((err = sq_step(q)) == LK_OK) {
+        e->seq = sq_int(q, 0);
     }
     return err;
 }
@@ -253,8 +255,9 @@ enum lk_err
 sq_hub_event_prune(struct lk_txn *tx, int64_t up_to_seq)
 {
     static const char drop[] = "DELETE FROM hub_event WHERE seq <= ?1";
-    static const char mark[] = "UPDATE hub_event_mark SET pruned = min(?1, last)"
-                               " WHERE pruned < min(?1, last)";
+    static const char mark[] = "UPDATE hub_event_mark SET pruned ="
+                               " CASE WHEN ?1 < last THEN ?1 ELSE last END"
+                               " WHERE pruned < ?1 AND pruned < last";
     LK_AUTO(sq) struct sq *dropping = NULL;
     LK_AUTO(sq) struct sq *marking = NULL;
     enum lk_err err;

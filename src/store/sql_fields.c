@@ -1,5 +1,5 @@
 /* The columns that enrollments and groups share: written and read in one place. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Shared access policies, and what the operator trusts. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 /* ---- Policies ---------------------------------------------------------------------------------
  */
@@ -25,10 +25,12 @@ enum lk_err
 sq_policy_put(struct lk_txn *tx, const struct lk_policy *p)
 {
     static const char sql[] =
-        "INSERT INTO policy (" POLICY_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)"
+        "INSERT INTO policy (" POLICY_COLUMNS ")"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?6 WHERE EXISTS (SELECT 1 FROM scope WHERE id = ?1)"
         " ON CONFLICT (scope, name) DO UPDATE"
         " SET rights = ?3, sealed_primary = ?4, sealed_secondary = ?5, updated_ms = ?6";
     LK_AUTO(sq) struct sq *q = NULL;
+    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -40,7 +42,10 @@ sq_policy_put(struct lk_txn *tx, const struct lk_policy *p)
     sq_bind_blob(q, 4, p->sealed_primary.data, p->sealed_primary.len);
     sq_bind_blob(q, 5, p->sealed_secondary.data, p->sealed_secondary.len);
     sq_bind_int(q, 6, tx->now_ms);
-    return sq_run(q);
+    if ((err = sq_change(q, &rows)) != LK_OK) {
+        return err;
+    }
+    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
 }
 
 enum lk_err
@@ -132,7 +137,7 @@ sq_trust_put(struct lk_txn *tx, const struct lk_trust *t)
     static const char sql[] =
         "INSERT INTO trust (id, kind, subject, der, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
         " ON CONFLICT (id) DO UPDATE SET kind = ?2, subject = ?3"
-        " WHERE kind <> ?2 OR subject <> ?3";
+        " WHERE trust.kind <> ?2 OR trust.subject <> ?3";
     LK_AUTO(sq) struct sq *q = NULL;
     int rows;
     enum lk_err err;

@@ -1,5 +1,5 @@
 /* Enrollment groups: few, so the front finds what is in the way, and nothing here does. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 #define GROUP_COLUMNS SQ_FIELDS_READ ", e.rules"
 
@@ -18,6 +18,7 @@ group_write(struct lk_txn *tx, const char *sql, const struct store_key *key,
 {
     LK_AUTO_BUF struct lk_buf hubs = LK_BUF_INIT;
     LK_AUTO(sq) struct sq *q = NULL;
+    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK ||
@@ -28,7 +29,10 @@ group_write(struct lk_txn *tx, const char *sql, const struct store_key *key,
     sq_bind_text(q, 20, key->text);
     sq_bind_blob(q, 21, g->rules.data, g->rules.len);
     sq_bind_int(q, 22, g->created_ms);
-    return sq_run(q);
+    if ((err = sq_change(q, &rows)) != LK_OK) {
+        return err;
+    }
+    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
 }
 
 enum lk_err
@@ -36,7 +40,8 @@ sq_group_insert(struct lk_txn *tx, const struct store_key *key, const struct lk_
 {
     static const char sql[] =
         "INSERT INTO enrollment_group (" SQ_FIELDS ", scope, lower_id, rules, created_ms)"
-        " VALUES (" SQ_FIELDS_VALUES ", ?19, ?20, ?21, ?22)";
+        " SELECT " SQ_FIELDS_VALUES ", ?19, ?20, ?21, ?22"
+        " WHERE EXISTS (SELECT 1 FROM scope WHERE id = ?19)";
 
     return group_write(tx, sql, key, g);
 }

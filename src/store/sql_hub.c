@@ -1,5 +1,5 @@
 /* ID scopes, linked hubs, and the access policies of embedded ones. */
-#include "store/sqlite_int.h"
+#include "store/sql_int.h"
 
 /* ---- ID scopes --------------------------------------------------------------------------------
  */
@@ -19,22 +19,8 @@ scope_read(struct sq *q, struct lk_scope *s)
 enum lk_err
 sq_scope_insert(struct lk_txn *tx, const struct lk_scope *s)
 {
-    static const char sql[] = "INSERT INTO scope (id, created_ms) VALUES (?1, ?2)";
-    LK_AUTO(sq) struct sq *q = NULL;
-    enum lk_err err;
-
-    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
-        return err;
-    }
-    sq_bind_text(q, 1, s->id);
-    sq_bind_int(q, 2, s->created_ms);
-    return sq_run(q);
-}
-
-enum lk_err
-sq_scope_update(struct lk_txn *tx, const struct lk_scope *s)
-{
-    static const char sql[] = "UPDATE scope SET service_host = ?2, allocation = ?3 WHERE id = ?1";
+    static const char sql[] = "INSERT INTO scope (id, created_ms) VALUES (?1, ?2)"
+                              " ON CONFLICT DO NOTHING";
     LK_AUTO(sq) struct sq *q = NULL;
     int rows;
     enum lk_err err;
@@ -43,12 +29,47 @@ sq_scope_update(struct lk_txn *tx, const struct lk_scope *s)
         return err;
     }
     sq_bind_text(q, 1, s->id);
-    sq_bind_text(q, 2, s->service_host);
-    sq_bind_int(q, 3, s->allocation);
+    sq_bind_int(q, 2, s->created_ms);
     if ((err = sq_change(q, &rows)) != LK_OK) {
         return err;
     }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return rows == 1 ? LK_OK : LK_ERR_EXISTS;
+}
+
+/* LK_ERR_EXISTS: another scope is reached under this name. */
+static enum lk_err
+host_free(struct lk_txn *tx, const struct lk_scope *s)
+{
+    static const char sql[] =
+        "SELECT id FROM scope WHERE service_host = ?1 AND service_host <> '' AND id <> ?2";
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_text(q, 1, s->service_host);
+    sq_bind_text(q, 2, s->id);
+    err = sq_step(q);
+    return err == LK_OK ? LK_ERR_EXISTS : err == LK_ERR_NOT_FOUND ? LK_OK : err;
+}
+
+enum lk_err
+sq_scope_update(struct lk_txn *tx, const struct lk_scope *s)
+{
+    static const char sql[] = "UPDATE scope SET service_host = ?2, allocation = ?3 WHERE id = ?1";
+    LK_AUTO(sq) struct sq *q = NULL;
+    struct lk_scope before;
+    enum lk_err err;
+
+    if ((err = sq_scope_get(tx, s->id, &before)) != LK_OK || (err = host_free(tx, s)) != LK_OK ||
+        (err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_text(q, 1, s->id);
+    sq_bind_text(q, 2, s->service_host);
+    sq_bind_int(q, 3, s->allocation);
+    return sq_run(q);
 }
 
 enum lk_err
@@ -222,10 +243,12 @@ enum lk_err
 sq_hub_policy_put(struct lk_txn *tx, const struct lk_hub_policy *p)
 {
     static const char sql[] =
-        "INSERT INTO hub_policy (" HUB_POLICY_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)"
+        "INSERT INTO hub_policy (" HUB_POLICY_COLUMNS ")"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?6 WHERE EXISTS (SELECT 1 FROM hub WHERE name = ?1)"
         " ON CONFLICT (hub, name) DO UPDATE"
         " SET rights = ?3, sealed_primary = ?4, sealed_secondary = ?5, updated_ms = ?6";
     LK_AUTO(sq) struct sq *q = NULL;
+    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -237,7 +260,10 @@ sq_hub_policy_put(struct lk_txn *tx, const struct lk_hub_policy *p)
     sq_bind_blob(q, 4, p->sealed_primary.data, p->sealed_primary.len);
     sq_bind_blob(q, 5, p->sealed_secondary.data, p->sealed_secondary.len);
     sq_bind_int(q, 6, tx->now_ms);
-    return sq_run(q);
+    if ((err = sq_change(q, &rows)) != LK_OK) {
+        return err;
+    }
+    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
 }
 
 enum lk_err

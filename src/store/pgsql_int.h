@@ -1,0 +1,54 @@
+/* What the files of the PostgreSQL backend share. Only they include libpq-fe.h. */
+#ifndef LK_STORE_PGSQL_INT_H
+#define LK_STORE_PGSQL_INT_H
+
+#include <libpq-fe.h>
+
+#include "store/sql_int.h"
+
+#define PG_PARAMS_MAX 40
+#define PG_RETRY_MS 10000 /* how long a transaction waits for a server that is gone or moving */
+
+struct store_db {
+    char *url; /* owned; holds a password maybe: never logged */
+    bool read_only;
+};
+
+struct pg_conn {
+    struct store_conn base;
+    PGconn *pg; /* NULL: not connected */
+    struct store_db *db;
+    unsigned stmts_made; /* for their names on the server */
+    bool in_transaction;
+    char xid[24]; /* of the write transaction, decimal: asks for the outcome of a lost commit */
+};
+
+struct pg_stmt {
+    struct sq base;
+    char *text; /* owned: in PostgreSQL's spelling */
+    char name[16];
+    PGconn *prepared_on; /* connection that knows name; NULL: none */
+    int params_count;
+    Oid types[PG_PARAMS_MAX];
+    const char *values[PG_PARAMS_MAX];
+    int lengths[PG_PARAMS_MAX];
+    int64_t ints[PG_PARAMS_MAX]; /* big-endian */
+    PGresult *result;            /* NULL: not stepped yet */
+    int row, rows;
+};
+
+/* pgsql_stmt.c */
+extern const struct sq_engine pg_engine;
+/* The error for a result, or for the connection when res is NULL; keeps the server's words. */
+enum lk_err pg_fail(struct pg_conn *c, const PGresult *res, const char *what);
+/* Whole text of a statement in PostgreSQL's spelling, owned by the caller. */
+LK_MUST_CHECK enum lk_err pg_spell(const char *sql, char **ret);
+/* Run commands without parameters; several, separated by semicolons, share one round trip. */
+LK_MUST_CHECK enum lk_err pg_command(struct pg_conn *c, const char *text, const char *what);
+
+/* pgsql_schema.c */
+extern const char *const pgsql_schema_steps[];
+extern const int pgsql_schema_steps_count;
+LK_MUST_CHECK enum lk_err pg_schema_update(struct pg_conn *c, bool may_create, bool read_only);
+
+#endif
