@@ -258,12 +258,6 @@ knock_run(struct lk_txn *tx, void *arg)
     return access_check(arg, tx);
 }
 
-static void
-knock_done(void *arg, enum lk_err err)
-{
-    ((struct lk_service_call *)arg)->job.result = err;
-}
-
 static enum lk_err
 call_run(struct lk_txn *tx, void *arg)
 {
@@ -385,21 +379,25 @@ call_route(struct lk_service_call *c)
     return true;
 }
 
-static enum lk_err
-call_judge(struct lk_service_call *c)
+/* Access was granted or refused; what comes next is judged again in its own transaction. */
+static void
+knock_done(void *arg, enum lk_err err)
 {
-    enum lk_err err;
+    struct lk_service_call *c = arg;
 
-    if ((err = lk_svc_api_version(lk_http_request_query(c->req))) != LK_OK) {
-        return lk_svc_fault(&c->fault, LK_SVC_BAD_REQUEST, "api-version: expected once, %s",
-                            LK_SVC_API_VERSIONS);
+    if (err == LK_OK && c->op->form != NULL) {
+        err = c->op->form(c);
     }
-    c->job = (struct lk_job){.run = knock_run, .done = knock_done, .arg = c};
-    lk_store_read(c->api->session, &c->job); /* done when it returns */
-    if ((err = c->job.result) != LK_OK) {
-        return err;
+    if (err != LK_OK) {
+        call_end(c, err);
+        return;
     }
-    return c->op->form == NULL ? LK_OK : c->op->form(c);
+    c->job = (struct lk_job){.run = call_run, .done = call_done, .arg = c};
+    if (c->op->writes) {
+        lk_store_write(c->api->session, &c->job);
+    } else {
+        lk_store_read(c->api->session, &c->job);
+    }
 }
 
 static void
@@ -407,7 +405,6 @@ service_api_handle(void *ctx, struct lk_http_request *req)
 {
     LK_AUTO(call) struct lk_service_call *c = calloc(1, sizeof(*c));
     struct lk_service_api *api = ctx;
-    enum lk_err err;
 
     if (c == NULL) {
         lk_api_error(req, LK_DPS_UNAVAILABLE, "Busy, try again later");
@@ -421,17 +418,15 @@ service_api_handle(void *ctx, struct lk_http_request *req)
     if (!call_route(c)) {
         return;
     }
-    if ((err = call_judge(c)) != LK_OK) {
-        call_answer(c, err);
+    if (lk_svc_api_version(lk_http_request_query(req)) != LK_OK) {
+        call_answer(c, lk_svc_fault(&c->fault, LK_SVC_BAD_REQUEST, "api-version: expected once, %s",
+                                    LK_SVC_API_VERSIONS));
         return;
     }
-    c->job = (struct lk_job){.run = call_run, .done = call_done, .arg = c};
+    /* A stranger's body is not even parsed. */
+    c->job = (struct lk_job){.run = knock_run, .done = knock_done, .arg = c};
     api->pending++;
-    if (c->op->writes) {
-        lk_store_write(api->session, &c->job);
-    } else {
-        lk_store_read(api->session, &c->job);
-    }
+    lk_store_read(api->session, &c->job);
     (void)call_take(&c); /* call_end() freed it, or will */
 }
 
