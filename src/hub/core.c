@@ -7,8 +7,6 @@
 
 #include "base/codec.h"
 
-#define GENERATION_ID_LEN 16u /* bytes, before hexadecimal */
-
 struct lk_hub_core {
     pthread_mutex_t lock; /* over ring: it changes on the loop's thread, and the store's writer
                              seals with it */
@@ -66,6 +64,28 @@ lk_hub_core_ring(struct lk_hub_core *h)
     ring = lk_keyring_ref(h->ring);
     (void)pthread_mutex_unlock(&h->lock);
     return ring;
+}
+
+const struct lk_rand *
+lk_hub_core_rand(const struct lk_hub_core *h)
+{
+    return h->rnd;
+}
+
+enum lk_err
+lk_hub_generation_make(const struct lk_rand *rnd, char ret[LK_GENERATION_ID_CAP])
+{
+    LK_AUTO_BUF struct lk_buf hex = LK_BUF_INIT;
+    uint8_t generation[(LK_GENERATION_ID_CAP - 1) / 2];
+    enum lk_err err;
+
+    if ((err = lk_rand_fill(rnd, generation, sizeof(generation))) != LK_OK ||
+        (err = lk_hex_encode(generation, sizeof(generation), &hex)) != LK_OK) {
+        return err;
+    }
+    memcpy(ret, hex.data, hex.len);
+    ret[hex.len] = '\0';
+    return LK_OK;
 }
 
 /* ---- keys at rest -------------------------------------------------------------------------- */
@@ -135,24 +155,16 @@ lk_hub_key_seal(const struct lk_keyring *ring, const struct lk_rand *rnd, enum l
 static enum lk_err
 identity_make(const struct lk_hub_core *h, const struct lk_hub_assign *a, struct lk_identity *ret)
 {
-    LK_AUTO_BUF struct lk_buf hex = LK_BUF_INIT;
-    uint8_t generation[GENERATION_ID_LEN];
-    const char *text;
     enum lk_err err;
 
     memset(ret, 0, sizeof(*ret));
     ret->enabled = true;
     ret->auth = LK_AUTH_SAS;
-    if ((err = lk_rand_fill(h->rnd, generation, sizeof(generation))) != LK_OK ||
-        (err = lk_hex_encode(generation, sizeof(generation), &hex)) != LK_OK ||
-        (err = lk_strcpy(ret->hub, sizeof(ret->hub), a->hub->name)) != LK_OK ||
-        (err = lk_strcpy(ret->device_id, sizeof(ret->device_id), a->device_id)) != LK_OK) {
+    if ((err = lk_hub_generation_make(h->rnd, ret->generation_id)) != LK_OK ||
+        (err = lk_strcpy(ret->hub, sizeof(ret->hub), a->hub->name)) != LK_OK) {
         return err;
     }
-    if ((text = lk_buf_text(&hex)) == NULL) {
-        return LK_ERR_NOMEM;
-    }
-    return lk_strcpy(ret->generation_id, sizeof(ret->generation_id), text);
+    return lk_strcpy(ret->device_id, sizeof(ret->device_id), a->device_id);
 }
 
 /* Move the primary key into the secondary slot, where it stays until the new one is used. */

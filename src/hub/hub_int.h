@@ -1,11 +1,18 @@
-/* What the files of the hub share: its keyring, and the keys of identities at rest. */
+/* What the files of the hub share: its keyring, keys of identities at rest, limits of twins. */
 #ifndef LK_HUB_INT_H
 #define LK_HUB_INT_H
 
 #include "hub/hub.h"
+#include "hub/twin.h"
 
 /* The keyring in use, as a reference that the caller drops. Any thread. */
 struct lk_keyring *lk_hub_core_ring(struct lk_hub_core *h);
+const struct lk_rand *lk_hub_core_rand(const struct lk_hub_core *h);
+
+#define LK_GENERATION_ID_CAP 33u /* bytes, with the NUL */
+/* A name for one life of a device id, which is never made again. */
+LK_MUST_CHECK enum lk_err lk_hub_generation_make(const struct lk_rand *rnd,
+                                                 char ret[LK_GENERATION_ID_CAP]);
 
 /*
  * The sealed key in a slot of id, opened and appended to ret. LK_ERR_NOT_FOUND when the slot is
@@ -20,5 +27,11 @@ LK_MUST_CHECK enum lk_err lk_hub_key_open(const struct lk_keyring *ring,
 LK_MUST_CHECK enum lk_err lk_hub_key_seal(const struct lk_keyring *ring, const struct lk_rand *rnd,
                                           enum lk_key_slot slot, const void *key, size_t key_len,
                                           struct lk_identity *id);
+
+/* "$metadata" or "$version": made by us, and of no meaning in what is brought. */
+bool lk_twin_member_ours(const char *name);
+/* Bytes of compact JSON of a whole section. LK_ERR_LIMIT. */
+LK_MUST_CHECK enum lk_err lk_twin_size_judge(enum lk_twin_section section, size_t len,
+                                             char error[LK_TWIN_ERROR_CAP]);
 
 #endif

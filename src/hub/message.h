@@ -16,12 +16,13 @@
 /*
  * Queue m (hub, device_id, properties, body, expires_ms given; seq, times set) and append the event
  * that delivers it. LK_ERR_NOT_FOUND: the device; LK_ERR_LIMIT: the queue is full (403004);
- * LK_ERR_ARG: its size.
+ * LK_ERR_ARG: its size. expires_ms 0, or too late: LK_C2D_TTL_MS from now.
  */
 LK_MUST_CHECK enum lk_err lk_c2d_send(struct lk_txn *tx, struct lk_c2d *m);
 /*
  * The oldest message that nobody has in hand; it gets a fresh lock. Those past their time or their
- * deliveries are dropped on the way. Write transaction. LK_ERR_NOT_FOUND: none.
+ * deliveries are dropped on the way, also when there is none: LK_ERR_NOT_FOUND, after which the
+ * caller's job may commit. Write transaction.
  */
 LK_MUST_CHECK enum lk_err lk_c2d_take(struct lk_txn *tx, const struct lk_rand *rnd, const char *hub,
                                       const char *device_id, struct lk_c2d *ret);

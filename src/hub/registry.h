@@ -2,7 +2,8 @@
  * The registry of the embedded hub (iot-hub.md section 2): identities as its operators see them,
  * with their keys in clear, which exist outside the store only in here and in what is answered.
  * Every call works in the caller's transaction; a change appends the event that tells the hub's
- * broker (store.h, hub events), so that it takes effect on live sessions whoever made it.
+ * broker (store.h, hub events), so that it takes effect on live sessions whoever made it. The
+ * caller appends the audit record: it knows the actor.
  */
 #ifndef LK_HUB_REGISTRY_H
 #define LK_HUB_REGISTRY_H
@@ -23,13 +24,16 @@ struct lk_hub_device {
 void lk_hub_device_fini(struct lk_hub_device *d);
 
 /*
- * Create: LK_ERR_EXISTS; a slot without a key gets a fresh one when id.auth is LK_AUTH_SAS.
- * generation_id, etag and times are set. LK_ERR_NOT_FOUND: no embedded hub of that name.
+ * Create: LK_ERR_EXISTS; a slot without a key gets a fresh one when id.auth is LK_AUTH_SAS, and
+ * other kinds have none. generation_id, etag and times are set, no registration owns it.
+ * LK_ERR_NOT_FOUND: no embedded hub of that name. LK_ERR_ARG: the device id, the length of a key, a
+ * thumbprint, or none for LK_AUTH_SELF_SIGNED (only that has them). d is what is stored.
  */
 LK_MUST_CHECK enum lk_err lk_hub_device_create(struct lk_hub_core *h, struct lk_txn *tx,
                                                struct lk_hub_device *d);
 /* Replace what an operator may change (status, keys, kind of authentication, capabilities).
- * LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION; an empty slot keeps the key that is there. */
+ * LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION, LK_ERR_ARG as above; an empty slot keeps the key that is
+ * there, or gets a fresh one as above. */
 LK_MUST_CHECK enum lk_err lk_hub_device_update(struct lk_hub_core *h, struct lk_txn *tx,
                                                struct lk_hub_device *d, const char *etag);
 /* With twin, presence and waiting messages. LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION. */
@@ -44,7 +48,8 @@ LK_MUST_CHECK enum lk_err
 lk_hub_device_page(struct lk_hub_core *h, struct lk_txn *tx, const char *hub, const char *after,
                    size_t limit, enum lk_err (*each)(void *ctx, const struct lk_hub_device *),
                    void *ctx);
-/* Only the status, with its reason (at most 128 bytes): what a ban is. */
+/* Only the status, with its reason (at most 128 bytes, or LK_ERR_ARG): what a ban is. As it is
+ * already: no change. */
 LK_MUST_CHECK enum lk_err lk_hub_device_set_status(struct lk_hub_core *h, struct lk_txn *tx,
                                                    const char *hub, const char *device_id,
                                                    bool enabled, const char *reason);

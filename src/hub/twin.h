@@ -6,8 +6,7 @@
 #ifndef LK_HUB_TWIN_H
 #define LK_HUB_TWIN_H
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "hub/hub.h"
 
 #define LK_TWIN_TAGS_MAX ((size_t)8 * 1024)     /* bytes of compact JSON, as the next two */
@@ -22,18 +21,21 @@ enum lk_twin_change { LK_TWIN_MERGE, LK_TWIN_REPLACE };
 #define LK_TWIN_ERROR_CAP 192u
 
 /*
- * Judge a section, or a patch of one, by the limits above, and keys without control characters,
- * '.',
- * '$' and space; integers within 2^52; no arrays inside arrays are refused. "$metadata" and
- * "$version" at the top are ignored. LK_ERR_FORMAT, LK_ERR_LIMIT; error names the member.
+ * Judge a section, or a patch of one, by the limits above: an object; names of members are not
+ * empty and have no control characters, '.', '$' and space; integers within 2^52. Depth counts the
+ * objects and arrays inside the section. "$metadata" and "$version" at the top are ignored.
+ * LK_ERR_FORMAT, LK_ERR_LIMIT; error names the member, in words that may be shown to the peer.
  */
 LK_MUST_CHECK enum lk_err lk_twin_judge(enum lk_twin_section section, const json_t *value,
                                         char error[LK_TWIN_ERROR_CAP]);
 
 /*
- * Change sections in the transaction; NULL: leave alone. A merge removes members that are null. The
- * version of each section that is given grows by one, as the twin's own does, and a change of
- * desired appends the event that pushes it. etag as in store.h. ret (may be NULL) is the twin
+ * Change sections in the transaction; NULL: leave alone. A merge removes members that are null (RFC
+ * 7396). The version of each section that is given grows by one, as the twin's own does, also when
+ * the patch is empty; with no section nothing changes. A change of desired appends the event that
+ * pushes it: the patch as it came, or for a replacement the whole new section with a null for each
+ * member that is gone, and "$version". The caller appends the audit record: it knows the actor.
+ * etag as in store.h. ret (may be NULL) is the twin
  * afterwards, initialised with LK_TWIN_INIT. LK_ERR_NOT_FOUND, LK_ERR_PRECONDITION, and as
  * lk_twin_judge(), with error set.
  */
