@@ -10,7 +10,7 @@
  *                       of endorsement keys admit devices.
  *
  * Members that are unknown here are ignored, and not kept. What only the store knows (whether a hub
- * is linked) is lk_enrollment_check()'s.
+ * is linked) is lk_enrollment_check_open()'s.
  */
 #ifndef LK_API_ENROLLMENT_JSON_H
 #define LK_API_ENROLLMENT_JSON_H

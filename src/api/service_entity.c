@@ -154,7 +154,7 @@ entity_complete(struct lk_service_call *c, struct lk_txn *tx, struct lk_enrollme
     if ((err = proof_check(c, was, e, keys, fault)) != LK_OK || fault->code != 0) {
         return err;
     }
-    err = lk_enrollment_check(tx, e, &problem);
+    err = lk_enrollment_check_open(tx, e, &problem);
     if (err == LK_ERR_FORMAT) {
         (void)lk_svc_fault(fault, LK_SVC_BAD_REQUEST, "%s: %s", problem.field, problem.reason);
         return LK_OK;

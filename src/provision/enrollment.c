@@ -185,6 +185,8 @@ lk_webhook_url_ok(const char *url)
 
 /* ---- check ----------------------------------------------------------------------------------- */
 
+#define STATIC_HUBS "a static policy names exactly one hub"
+
 static enum lk_err
 hubs_check(struct lk_txn *tx, const struct lk_enrollment *e, struct lk_manifest_problem *problem)
 {
@@ -207,15 +209,25 @@ hubs_check(struct lk_txn *tx, const struct lk_enrollment *e, struct lk_manifest_
 }
 
 enum lk_err
-lk_enrollment_check(struct lk_txn *tx, const struct lk_enrollment *e,
-                    struct lk_manifest_problem *problem)
+lk_enrollment_check_open(struct lk_txn *tx, const struct lk_enrollment *e,
+                         struct lk_manifest_problem *problem)
 {
     if (e->allocation == LK_ALLOC_CUSTOM && !lk_webhook_url_ok(e->webhook_url)) {
         return refuse(problem, "customAllocationDefinition",
                       "a custom policy needs the URL of a webhook: https://HOST/...");
     }
-    if (e->allocation == LK_ALLOC_STATIC && e->hubs_count != 1) {
-        return refuse(problem, "iotHubs", "a static policy names exactly one hub");
+    if (e->allocation == LK_ALLOC_STATIC && e->hubs_count > 1) {
+        return refuse(problem, "iotHubs", STATIC_HUBS);
     }
     return hubs_check(tx, e, problem);
+}
+
+enum lk_err
+lk_enrollment_check(struct lk_txn *tx, const struct lk_enrollment *e,
+                    struct lk_manifest_problem *problem)
+{
+    if (e->allocation == LK_ALLOC_STATIC && e->hubs_count == 0) {
+        return refuse(problem, "iotHubs", STATIC_HUBS);
+    }
+    return lk_enrollment_check_open(tx, e, problem);
 }

@@ -51,8 +51,13 @@ bool lk_enrollment_same_proof(const struct lk_enrollment *a, const struct lk_enr
 
 /*
  * What only the store knows, or only the whole: every hub that is named is linked, a static policy
- * names exactly one, a custom one a webhook. LK_ERR_FORMAT with problem set.
+ * names no second one, a custom one a webhook. LK_ERR_FORMAT with problem set.
+ *
+ * The operators' API takes a static policy that names no hub, as the replaced service does: clients
+ * name it later, and until then a registration fails. lk_enrollment_check() does not.
  */
+LK_MUST_CHECK enum lk_err lk_enrollment_check_open(struct lk_txn *tx, const struct lk_enrollment *e,
+                                                   struct lk_manifest_problem *problem);
 LK_MUST_CHECK enum lk_err lk_enrollment_check(struct lk_txn *tx, const struct lk_enrollment *e,
                                               struct lk_manifest_problem *problem);
 

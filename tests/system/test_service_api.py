@@ -8,6 +8,7 @@ from lib import sas
 from lib.device import Device
 from lib.serviceapi import Operator
 from lib.softtpm import SoftTpm
+from test_allocation import outcome
 
 TPMS = {}
 
@@ -220,6 +221,20 @@ def test_the_older_member_for_one_hub(operator):
     assert got["allocationPolicy"] == "static" and got["iotHubs"] == [operator.service.hub]
 
 
+def test_a_static_policy_without_its_hub(service, operator):
+    """It is kept, and assigns nobody until the hub is named."""
+    device = Device(service, "static-1", tpm("static-1"))
+    made = operator.put(enrollment("static-1", allocationPolicy="static"))
+    assert made.status == 200 and made.json()["allocationPolicy"] == "static", made
+    assert outcome(device)["errorCode"] == 400208
+    state = operator.ask("GET", "/registrations/static-1").json()
+    assert (state["status"], state["errorCode"]) == ("failed", 400208), state
+    named = operator.put({**made.json(), "iotHubs": [service.hub]}, made.json()["etag"])
+    assert named.status == 200, named
+    assert device.register()["assignedHub"] == service.hub
+    device.close()
+
+
 def spoilt(registration_id="bad-1", **more):
     return {**enrollment(registration_id, tpm("bad-1")), **more}
 
@@ -252,7 +267,8 @@ def bad_tpm(**members):
     (lambda: spoilt(provisioningStatus="perhaps"), 400004),
     (lambda: spoilt(allocationPolicy="Somehow"), 400004),
     (lambda: spoilt(allocationPolicy="custom"), 400004),
-    (lambda: spoilt(allocationPolicy="static"), 400004),
+    (lambda: spoilt(allocationPolicy="static", iotHubs=["hub.example.test", "hub2.example.test"]),
+     400004),
     (lambda: spoilt(iotHubs=["nowhere.example.test"]), 400004),
     (lambda: spoilt(iotHubs=["hub.example.test", "HUB.example.test"]), 400004),
     (lambda: spoilt(iotHubs=[""]), 400004),
