@@ -1,16 +1,12 @@
 """The unmodified Azure SDK for Node registers devices that have no TPM, with latchkeyd."""
 import base64
-import hashlib
-import hmac
 import json
-import os
-import subprocess
-import time
 
 import pytest
 
-from conftest import HERE
-from lib.sas import escape
+from lib import sas
+from lib.authority import Authority
+from lib.node import Device
 from lib.service import Service
 
 
@@ -23,27 +19,12 @@ def service(tmp_path, network, node_modules):
     service.stop()
 
 
-def try_register(service, registration_id, *words):
-    env = dict(os.environ, NODE_EXTRA_CA_CERTS=service.ca_file)
-    return service.network.run(["node", os.path.join(HERE, "node", "register_member.js"),
-                                service.host, service.scope, registration_id, *words], env=env)
-
-
 def register(service, registration_id, *words):
-    run = try_register(service, registration_id, *words)
-    assert run.returncode == 0, (run.stderr, service.log_text()[-4000:])
-    return json.loads(run.stdout)
+    return Device(service, registration_id, *words).register()
 
 
 def assert_refused(service, reason, registration_id, *words):
-    """The SDK reads the refusal as the error that it is; the reason is in the log only."""
-    run = try_register(service, registration_id, *words)
-    assert run.returncode == 1 and run.stdout == "", run.stdout
-    error = json.loads(run.stderr.strip().splitlines()[-1])
-    assert error["name"], run.stderr
-    assert reason not in run.stderr, run.stderr
-    refusals = [line for line in service.log() if line["event"] == "registration.refused"]
-    assert refusals[-1]["reason"] == reason, refusals[-1]
+    Device(service, registration_id, *words).assert_refused(reason)
 
 
 def assert_assigned(service, state, device_id):
@@ -54,12 +35,7 @@ def assert_assigned(service, state, device_id):
 
 
 def hub_token(service, device_id, key):
-    """What a device signs for its hub."""
-    resource = escape(f"{service.hub}/devices/{device_id}")
-    expiry = int(time.time()) + 600
-    mac = hmac.new(base64.b64decode(key), f"{resource}\n{expiry}".encode(), hashlib.sha256)
-    signature = escape(base64.b64encode(mac.digest()).decode())
-    return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}"
+    return sas.hub_token(base64.b64decode(key), service.hub, device_id)
 
 
 def keys_of(service, *words):
@@ -113,34 +89,6 @@ def test_symmetric_key_group(service, tmp_path):
 
 # ---- certificates
 
-class Authority:
-    """Certificates by openssl, in a folder of their own."""
-
-    def __init__(self, folder, name):
-        self.folder = folder
-        self.cert, self.key = folder / f"{name}.pem", folder / f"{name}.key"
-        self._run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                  "-subj", f"/CN={name}", "-days", "30", "-keyout", self.key, "-out", self.cert,
-                  "-addext", "keyUsage=critical,keyCertSign")
-
-    @staticmethod
-    def _run(*words):
-        subprocess.run(["openssl", *[str(word) for word in words]], check=True,
-                       capture_output=True)
-
-    def issue(self, name, ca=False):
-        """(certificate file, key file) of a device, or of an authority below this one."""
-        cert, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
-        request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
-        extensions.write_text("basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n" if ca
-                              else "keyUsage=digitalSignature\nextendedKeyUsage=clientAuth\n")
-        self._run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                  "-subj", f"/CN={name}", "-keyout", key, "-out", request)
-        self._run("x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key,
-                  "-CAcreateserial", "-days", "10", "-extfile", extensions, "-out", cert)
-        return cert, key
-
-
 def test_certificate(service, tmp_path):
     """The enrolled certificate registers; another one of the same name and id does not."""
     cert, key = Authority(tmp_path, "Maker").issue("Pump-7")
@@ -163,9 +111,7 @@ def test_certificate(service, tmp_path):
 def test_certificate_group(service, tmp_path):
     """Devices of an authority, directly and through one below it; not those of another."""
     root = Authority(tmp_path, "Root")
-    line = Authority.__new__(Authority)
-    line.folder = tmp_path
-    line.cert, line.key = root.issue("Line4", ca=True)
+    line = Authority(tmp_path, "Line4", root)
     leaf, leaf_key = line.issue("unit-2")
     chain = tmp_path / "chain.pem"
     chain.write_text(leaf.read_text() + line.cert.read_text())

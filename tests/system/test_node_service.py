@@ -9,45 +9,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from conftest import HERE
+from lib.node import Sdk
 from lib.service import Service
 from lib.softtpm import SoftTpm
-
-OWNER = "provisioningserviceowner"
-
-
-class Sdk:
-    """Calls of the SDK, run inside the network under a policy's connection string."""
-
-    def __init__(self, network, service, connection_string=None):
-        self.network, self.service = network, service
-        self.connection_string = connection_string or service.cli(
-            "policy", "show", OWNER, "--connection-string").stdout.strip()
-        self.env = dict(os.environ, NODE_EXTRA_CA_CERTS=service.ca_file)
-
-    def node(self, script, *words, **kwargs):
-        run = self.network.run(["node", os.path.join(HERE, "node", script), self.connection_string,
-                                *words], env=self.env, **kwargs)
-        assert run.returncode == 0, (run.stderr, self.service.log_text()[-3000:])
-        return run.stdout.splitlines()
-
-    def run(self, *calls):
-        """Each call is (METHOD, ARGUMENT...); the answers in order."""
-        lines = [json.dumps({"query" if call[0].endswith("Query") else "call": call[0],
-                             "args": call[1:]}) for call in calls]
-        answers = self.node("service_calls.js", input="\n".join(lines) + "\n", timeout=120)
-        assert len(answers) == len(calls), answers
-        return [json.loads(answer) for answer in answers]
-
-    def one(self, *call):
-        return self.run(call)[0]
-
-    def ok(self, *call):
-        answer = self.one(*call)
-        assert "error" not in answer, answer
-        return answer.get("result")
-
-    def refused(self, *call):
-        return self.one(*call)["error"]
 
 
 @pytest.fixture
@@ -59,8 +23,10 @@ def service(tmp_path, network):
 
 
 @pytest.fixture
-def sdk(network, node_modules, service):
-    return Sdk(network, service)
+def sdk(node_modules, service):
+    sdk = Sdk(service)
+    yield sdk
+    sdk.close()
 
 
 class Tpm:
@@ -235,8 +201,8 @@ def test_query_language(sdk):
     sdk.run(*[("createOrUpdateIndividualEnrollment", e) for e in made])
 
     def ids(query):
-        answer = sdk.one("createIndividualEnrollmentQuery", {"query": query}, 2)
-        return [row["registrationId"] for page in answer["pages"] for row in page]
+        return [row["registrationId"] for row in
+                sdk.rows("createIndividualEnrollmentQuery", {"query": query}, 2)]
 
     assert ids("*") == [f"q-{i}" for i in range(6)]
     assert ids("SELECT * FROM enrollments WHERE provisioningStatus = 'disabled' AND "
@@ -281,22 +247,26 @@ def test_no_update_is_lost(sdk):
     assert sdk.ok("getIndividualEnrollment", "counted")["initialTwin"]["tags"]["count"] == 1000
 
 
-def test_wrong_credentials(sdk, network, service):
+def test_wrong_credentials(sdk, service):
     """A wrong key, an unknown policy, a right that is missing: unauthorised, and the log says why."""
     host, name, key = sdk.connection_string.split(";")
-    other = base64.b64encode(b"x" * 32).decode()
+    wrong = base64.b64encode(b"x" * 32).decode()
     service.cli("policy", "add", "reader", "--rights", "EnrollmentRead")
     reader = service.cli("policy", "show", "reader", "--connection-string").stdout.strip()
     for text, call, reason in (
-            (f"{host};{name};SharedAccessKey={other}", ("getIndividualEnrollment", "a"),
+            (f"{host};{name};SharedAccessKey={wrong}", ("getIndividualEnrollment", "a"),
              "token.signature"),
             (f"{host};SharedAccessKeyName=nobody;{key}", ("getIndividualEnrollment", "a"),
              "policy.unknown"),
             (reader, ("createOrUpdateIndividualEnrollment", tpm_enrollment("a", new_ek())),
              "policy.right_missing")):
-        error = Sdk(network, service, text).refused(*call)
+        other = Sdk(service, text)
+        error = other.refused(*call)
+        other.close()
         assert (error["name"], error["status"]) == ("UnauthorizedError", 401), error
         body = json.loads(error["body"])
         assert body["errorCode"] == 401002
         assert reason in json.dumps(service.log_of(body["trackingId"]))
-    assert Sdk(network, service, reader).refused("getIndividualEnrollment", "a")["status"] == 404
+    other = Sdk(service, reader)
+    assert other.refused("getIndividualEnrollment", "a")["status"] == 404
+    other.close()

@@ -1,14 +1,12 @@
 """The unmodified Azure SDK for Node registers with latchkeyd through a software TPM."""
 import base64
-import json
-import os
 import socket
 import struct
 from urllib.parse import unquote
 
 import pytest
 
-from conftest import HERE
+from lib.node import Device
 from lib.process import wait_until
 from lib.sas import escape
 from lib.service import Service
@@ -23,35 +21,9 @@ def service(tmp_path, network):
     service.stop()
 
 
-class NodeDevice:
-    """register_tpm.js on the TPM behind the bridge."""
-
-    def __init__(self, network, service, registration_id):
-        self.network, self.service, self.registration_id = network, service, registration_id
-
-    def node(self, script, *words):
-        env = dict(os.environ, NODE_EXTRA_CA_CERTS=self.service.ca_file)
-        return self.network.run(["node", os.path.join(HERE, "node", script), *words], env=env)
-
-    def keys(self):
-        """EK and SRK as the SDK reads them."""
-        run = self.node("tpm_probe.js")
-        assert run.returncode == 0, run.stderr
-        return json.loads(run.stdout)
-
-    def try_register(self):
-        return self.node("register_tpm.js", self.service.host, self.service.scope,
-                         self.registration_id)
-
-    def register(self):
-        run = self.try_register()
-        assert run.returncode == 0, (run.stderr, self.service.log_text()[-4000:])
-        return json.loads(run.stdout)
-
-
 @pytest.fixture
-def device(network, bridge, node_modules, service):
-    device = NodeDevice(network, service, "node-dev-1")
+def device(bridge, node_modules, service):
+    device = Device(service, "node-dev-1")
     service.cli("enrollment", "add", "--registration-id", device.registration_id, "--ek",
                 device.keys()["ek"])
     return device
@@ -108,7 +80,4 @@ def test_registers_and_registers_again(device, service, network, swtpm):
 def test_refused_when_disabled(device, service):
     """The SDK reads the refusal as the error that it is."""
     service.cli("enrollment", "disable", device.registration_id)
-    run = device.try_register()
-    assert run.returncode == 1 and run.stdout == "", run.stdout
-    assert json.loads(run.stderr.strip().splitlines()[-1])["name"], run.stderr
-    assert any(line.get("reason") for line in service.log())
+    device.assert_refused("enrollment.disabled")

@@ -2,8 +2,9 @@
 // usage: node service_calls.js CONNECTION-STRING < calls
 //
 // Runs calls of the unmodified operators' SDK one after the other. A line of stdin is
-// {"call": METHOD, "args": [...]}, or {"query": METHOD, "args": [...]} for one that makes a query,
-// which is then read to its end. Each line of stdout is {"result": ...} or {"error": {...}}.
+// {"call": METHOD, "args": [...]}, or {"query": METHOD, "args": [...], "plain": BOOL} for one that
+// makes a query, which is then read to its end: plain by next() without the token, as the SDK's
+// sample does. Each line of stdout is {"result": ...} or {"error": {...}}.
 const readline = require('readline');
 const { ProvisioningServiceClient } = require('azure-iot-provisioning-service');
 
@@ -22,13 +23,14 @@ function call(method, args) {
   });
 }
 
-// next() without the token would never send it.
-async function readAll(method, args) {
+// The promise form of next() without the token would never send it.
+async function readAll(method, args, plain) {
   const query = client[method](...args);
   const pages = [];
   do {
     pages.push(await new Promise((resolve, reject) => {
-      query.next(query.continuationToken, (err, rows) => (err ? reject(err) : resolve(rows)));
+      const words = plain ? [] : [query.continuationToken];
+      query.next(...words, (err, rows) => (err ? reject(err) : resolve(rows)));
     }));
   } while (query.hasMoreResults);
   return { pages };
@@ -41,8 +43,8 @@ function told(err) {
 
 async function main() {
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    const { call: method, query, args } = JSON.parse(line);
-    const answer = await (query ? readAll(query, args) : call(method, args)).catch(told);
+    const { call: method, query, args, plain } = JSON.parse(line);
+    const answer = await (query ? readAll(query, args, plain) : call(method, args)).catch(told);
     console.log(JSON.stringify(answer));
   }
 }
