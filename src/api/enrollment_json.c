@@ -1,6 +1,4 @@
 /* IndividualEnrollment and EnrollmentGroup, both ways (service-api.md section 5). */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "api/enrollment_json_int.h"
@@ -8,57 +6,6 @@
 
 /* ---- members ----------------------------------------------------------------------------------
  */
-
-enum lk_err
-lk_svc_fault(struct lk_svc_fault *ret, int32_t code, const char *fmt, ...)
-{
-    va_list ap;
-
-    ret->code = code;
-    va_start(ap, fmt);
-    (void)vsnprintf(ret->message, sizeof(ret->message), fmt, ap);
-    va_end(ap);
-    return LK_ERR_FORMAT;
-}
-
-enum lk_err
-lk_svc_text(const json_t *object, const char *name, int32_t code, struct lk_svc_fault *fault,
-            const char **ret)
-{
-    *ret = NULL;
-    return lk_json_text(object, name, ret) == LK_OK
-               ? LK_OK
-               : lk_svc_fault(fault, code, "%s: expected a text", name);
-}
-
-enum lk_err
-lk_svc_object(const json_t *object, const char *name, struct lk_svc_fault *fault,
-              const json_t **ret)
-{
-    const json_t *member = json_object_get(object, name);
-
-    *ret = NULL;
-    if (member != NULL && !json_is_null(member) && !json_is_object(member)) {
-        return lk_svc_fault(fault, LK_SVC_BAD_REQUEST, "%s: expected an object", name);
-    }
-    *ret = json_is_object(member) ? member : NULL;
-    return LK_OK;
-}
-
-enum lk_err
-lk_svc_bool(const json_t *object, const char *name, struct lk_svc_fault *fault, bool *ret)
-{
-    const json_t *member = json_object_get(object, name);
-
-    if (member == NULL || json_is_null(member)) {
-        return LK_OK;
-    }
-    if (!json_is_boolean(member)) {
-        return lk_svc_fault(fault, LK_SVC_BAD_REQUEST, "%s: expected true or false", name);
-    }
-    *ret = json_is_true(member);
-    return LK_OK;
-}
 
 void
 lk_enrollment_doc_init(struct lk_enrollment_doc *d)
@@ -103,27 +50,6 @@ lk_entity_id_parse(enum lk_entity entity, const json_t *object, const char *fall
         return lk_svc_fault(fault, code, "%s: is another in the path than in the body", name);
     }
     return lk_strcpy(ret, LK_REGISTRATION_ID_MAX + 1, text);
-}
-
-enum lk_err
-lk_etag_parse(const char *text, char ret[LK_ETAG_GIVEN_CAP])
-{
-    size_t len = strlen(text);
-
-    if (strncmp(text, "W/", 2) == 0) {
-        text += 2;
-        len -= 2;
-    }
-    if (len >= 2 && text[0] == '"' && text[len - 1] == '"') {
-        text++;
-        len -= 2;
-    }
-    if (len >= LK_ETAG_GIVEN_CAP) {
-        return LK_ERR_LIMIT;
-    }
-    memcpy(ret, text, len);
-    ret[len] = '\0';
-    return LK_OK;
 }
 
 /* ---- policies ---------------------------------------------------------------------------------

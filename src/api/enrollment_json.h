@@ -15,7 +15,7 @@
 #ifndef LK_API_ENROLLMENT_JSON_H
 #define LK_API_ENROLLMENT_JSON_H
 
-#include "base/json.h"
+#include "api/fault.h"
 #include "provision/shared_key.h"
 #include "store/store.h"
 #include "wire/dps.h"
@@ -23,10 +23,8 @@
 enum lk_entity { LK_ENTITY_ENROLLMENT, LK_ENTITY_GROUP };
 
 #define LK_TWIN_MAX ((size_t)32 * 1024) /* bytes of initialTwin, of optionalDeviceInformation */
-#define LK_ETAG_GIVEN_CAP 64u           /* bytes of an etag that a client sends, with the NUL */
 
 /* Codes of section 9 that this surface answers. The first three digits are the status. */
-#define LK_SVC_BAD_REQUEST 400004
 #define LK_SVC_BAD_EK 400201
 #define LK_SVC_BAD_REGISTRATION_ID 400202
 #define LK_SVC_BAD_SRK 400203
@@ -39,15 +37,6 @@ enum lk_entity { LK_ENTITY_ENROLLMENT, LK_ENTITY_GROUP };
 #define LK_SVC_ENROLLMENT_EXISTS 409201
 #define LK_SVC_GROUP_EXISTS 409202
 #define LK_SVC_PRECONDITION 412001
-
-/* What is wrong with what a client sent, for the client: our words, naming the member. */
-struct lk_svc_fault {
-    int32_t code;
-    char message[256];
-};
-/* Set *ret and return LK_ERR_FORMAT, so that a check can end with it. */
-enum lk_err lk_svc_fault(struct lk_svc_fault *ret, int32_t code, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
 
 /* An enrollment or group as a client gives it. scope of e is left empty. */
 struct lk_enrollment_doc {
@@ -73,9 +62,6 @@ LK_MUST_CHECK enum lk_err lk_enrollment_json_parse(enum lk_entity entity, const 
 LK_MUST_CHECK enum lk_err lk_entity_id_parse(enum lk_entity entity, const json_t *object,
                                              const char *fallback_id, struct lk_svc_fault *fault,
                                              char ret[LK_REGISTRATION_ID_MAX + 1]);
-
-/* An etag as a client writes it, "W/" and one pair of quotes off; LK_ERR_LIMIT: none of ours. */
-LK_MUST_CHECK enum lk_err lk_etag_parse(const char *text, char ret[LK_ETAG_GIVEN_CAP]);
 
 /* What an answer holds beside the enrollment itself. */
 struct lk_enrollment_view {

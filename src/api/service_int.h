@@ -3,6 +3,7 @@
 #define LK_API_SERVICE_INT_H
 
 #include "api/api_int.h"
+#include "api/continuation.h"
 #include "api/enrollment_json.h"
 #include "api/service_path.h"
 #include "provision/policy.h"
@@ -14,7 +15,7 @@
 #define LK_SVC_TURN_MS 4         /* a page ends once it has held its event loop so long, */
 #define LK_SVC_TURN_ROWS_MIN 16u /* but not before it has looked at so many rows */
 #define LK_SVC_PAGE_BYTES ((size_t)1 << 20) /* an answer that is longer ends its page */
-#define LK_SVC_CONTINUATION_CAP 320u        /* bytes of a continuation token with its NUL */
+#define LK_SVC_CONTINUATION_CAP LK_CONTINUATION_CAP
 
 struct lk_service_call;
 

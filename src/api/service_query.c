@@ -124,36 +124,10 @@ registration_each(void *ctx, const struct lk_registration *r)
 /* ---- where to begin ---------------------------------------------------------------------------
  */
 
-/*
- * The text after which a walk begins that must not miss bound itself: no id lies between. The last
- * character is made one less, and what is greater than every id's character follows where there is
- * room. A bound that is longer than ids are is cut, which is itself just before all that match.
- */
-static void
-bound_before(const char *bound, char ret[LK_REGISTRATION_ID_MAX + 1])
-{
-    size_t len = strlen(bound);
-
-    if (len > LK_REGISTRATION_ID_MAX) {
-        len = LK_REGISTRATION_ID_MAX;
-        memcpy(ret, bound, len);
-        ret[len] = '\0';
-        return;
-    }
-    memcpy(ret, bound, len + 1);
-    ret[len - 1]--;
-    if (len < LK_REGISTRATION_ID_MAX) {
-        ret[len] = '\x7f';
-        ret[len + 1] = '\0';
-    }
-}
-
 static enum lk_err
 start_find(struct lk_service_call *c, char ret[LK_REGISTRATION_ID_MAX + 1])
 {
-    char bound[LK_REGISTRATION_ID_MAX + 1] = "";
-    bool inclusive;
-    const char *from = lk_query_id_from(&c->query, &inclusive);
+    char bound[LK_REGISTRATION_ID_MAX + 1];
     enum lk_err err;
 
     ret[0] = '\0';
@@ -164,11 +138,7 @@ start_find(struct lk_service_call *c, char ret[LK_REGISTRATION_ID_MAX + 1])
                                    "x-ms-continuation: not of this query, or not ours")
                    : err;
     }
-    if (from[0] != '\0' && (inclusive || strlen(from) > LK_REGISTRATION_ID_MAX)) {
-        bound_before(from, bound);
-    } else if (from[0] != '\0') {
-        memcpy(bound, from, strlen(from) + 1);
-    }
+    lk_query_walk_start(&c->query, LK_REGISTRATION_ID_MAX, bound);
     if (strcmp(bound, ret) > 0) {
         memcpy(ret, bound, sizeof(bound));
     }

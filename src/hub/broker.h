@@ -8,6 +8,8 @@
 
 #include "hub/hub.h"
 
+struct lk_loop; /* net/loop.h */
+
 #define LK_METHOD_NAME_MAX 128u
 #define LK_METHOD_PAYLOAD_MAX ((size_t)128 * 1024) /* bytes of JSON text */
 

@@ -90,6 +90,9 @@ const char *lk_http_request_host(const struct lk_http_request *req);
 const char *lk_http_request_header(const struct lk_http_request *req, const char *name);
 /* How many header lines have that name. */
 unsigned lk_http_request_header_count(const struct lk_http_request *req, const char *name);
+/* Header line i, from 0, with its name as sent: false past the last. */
+bool lk_http_request_header_at(const struct lk_http_request *req, size_t i, const char **ret_name,
+                               const char **ret_value);
 struct lk_reader lk_http_request_body(const struct lk_http_request *req);
 /* Numeric address of the peer, without port. */
 const char *lk_http_request_peer(const struct lk_http_request *req);

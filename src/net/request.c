@@ -114,6 +114,20 @@ lk_http_request_header_count(const struct lk_http_request *req, const char *name
     return count;
 }
 
+bool
+lk_http_request_header_at(const struct lk_http_request *req, size_t i, const char **ret_name,
+                          const char **ret_value)
+{
+    const struct lk_http_parse *p = &req->parse;
+
+    if (i >= p->headers_count) {
+        return false;
+    }
+    *ret_name = p->headers[i].name;
+    *ret_value = p->headers[i].value;
+    return true;
+}
+
 struct lk_reader
 lk_http_request_body(const struct lk_http_request *req)
 {

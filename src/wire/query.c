@@ -17,11 +17,13 @@ struct field_name {
 #define ENROLLMENTS (1u << LK_QUERY_ENROLLMENTS)
 #define GROUPS (1u << LK_QUERY_GROUPS)
 #define REGISTRATIONS (1u << LK_QUERY_REGISTRATIONS)
+#define DEVICES (1u << LK_QUERY_DEVICES)
 
 static const struct field_name field_names[] = {
     {"registrationId", LK_QF_ID, ENROLLMENTS | REGISTRATIONS},
     {"enrollmentGroupId", LK_QF_ID, GROUPS},
     {"deviceId", LK_QF_DEVICE_ID, ENROLLMENTS | REGISTRATIONS},
+    {"deviceId", LK_QF_EXACT_ID, DEVICES},
     {"provisioningStatus", LK_QF_STATUS, ENROLLMENTS | GROUPS},
     {"attestation.type", LK_QF_ATTESTATION, ENROLLMENTS | GROUPS},
     {"attestationType", LK_QF_ATTESTATION, ENROLLMENTS | GROUPS},
@@ -29,6 +31,9 @@ static const struct field_name field_names[] = {
     {"iotHubs", LK_QF_HUB, ENROLLMENTS | GROUPS},
     {"assignedHub", LK_QF_HUB, REGISTRATIONS},
     {"status", LK_QF_REG_STATUS, REGISTRATIONS},
+    {"status", LK_QF_STATUS, DEVICES},
+    {"authenticationType", LK_QF_ATTESTATION, DEVICES},
+    {"connectionState", LK_QF_CONNECTION, DEVICES},
     {"createdDateTimeUtc", LK_QF_CREATED, ENROLLMENTS | GROUPS | REGISTRATIONS},
     {"lastUpdatedDateTimeUtc", LK_QF_UPDATED, ENROLLMENTS | GROUPS | REGISTRATIONS},
 };
@@ -39,18 +44,25 @@ is_time(enum lk_query_field field)
     return field == LK_QF_CREATED || field == LK_QF_UPDATED;
 }
 
+/* The key of the rows, by whose order they are walked. */
+static bool
+is_key(enum lk_query_field field)
+{
+    return field == LK_QF_ID || field == LK_QF_EXACT_ID;
+}
+
 /* Only these have an order; for the rest "less than" would mean nothing. */
 static bool
 is_ordered(enum lk_query_field field)
 {
-    return is_time(field) || field == LK_QF_ID;
+    return is_time(field) || is_key(field);
 }
 
 /* Device ids are the one text that keeps its case. */
 static bool
 ignores_case(enum lk_query_field field)
 {
-    return field != LK_QF_DEVICE_ID;
+    return field != LK_QF_DEVICE_ID && field != LK_QF_EXACT_ID;
 }
 
 /* ---- words -----------------------------------------------------------------------------------
@@ -246,14 +258,13 @@ from_parse(struct scanner *s, enum lk_query_collection collection)
         [LK_QUERY_ENROLLMENTS] = "enrollments",
         [LK_QUERY_GROUPS] = "enrollmentGroups",
         [LK_QUERY_REGISTRATIONS] = "deviceRegistrations",
+        [LK_QUERY_DEVICES] = "devices",
     };
 
     if (!word_take(s, "from") || word_take(s, names[collection])) {
         return LK_OK;
     }
-    return expected(s, collection == LK_QUERY_ENROLLMENTS ? "enrollments"
-                       : collection == LK_QUERY_GROUPS    ? "enrollmentGroups"
-                                                          : "deviceRegistrations");
+    return expected(s, names[collection]);
 }
 
 static enum lk_err
@@ -388,8 +399,9 @@ lk_query_matches(const struct lk_query *q, const struct lk_query_row *row)
     return true;
 }
 
-const char *
-lk_query_id_from(const struct lk_query *q, bool *ret_inclusive)
+/* The greatest text that no match comes before; "" when there is none. */
+static const char *
+lower_bound(const struct lk_query *q, bool *ret_inclusive)
 {
     const char *from = "";
     bool inclusive = true;
@@ -398,7 +410,7 @@ lk_query_id_from(const struct lk_query *q, bool *ret_inclusive)
         const struct lk_query_condition *c = &q->conditions[i];
         int order;
 
-        if (c->field != LK_QF_ID || c->op == LK_QO_NE || c->op == LK_QO_LT || c->op == LK_QO_LE) {
+        if (!is_key(c->field) || c->op == LK_QO_NE || c->op == LK_QO_LT || c->op == LK_QO_LE) {
             continue;
         }
         order = strcmp(c->text, from);
@@ -411,15 +423,43 @@ lk_query_id_from(const struct lk_query *q, bool *ret_inclusive)
     return from;
 }
 
+/*
+ * A bound that may match itself: the last character is made one less, and what is greater than
+ * every id's character follows where there is room, so that no id lies between. A bound that is
+ * longer than ids are is cut, which is itself just before all that match.
+ */
+void
+lk_query_walk_start(const struct lk_query *q, size_t id_max, char *ret)
+{
+    bool inclusive;
+    const char *from = lower_bound(q, &inclusive);
+    size_t len = strlen(from);
+
+    if (len > id_max) {
+        memcpy(ret, from, id_max);
+        ret[id_max] = '\0';
+        return;
+    }
+    memcpy(ret, from, len + 1);
+    if (len == 0 || !inclusive) {
+        return;
+    }
+    ret[len - 1]--;
+    if (len < id_max) {
+        ret[len] = '\x7f';
+        ret[len + 1] = '\0';
+    }
+}
+
 bool
-lk_query_id_past(const struct lk_query *q, const char *lower_id)
+lk_query_id_past(const struct lk_query *q, const char *id)
 {
     for (size_t i = 0; i < q->conditions_count; i++) {
         const struct lk_query_condition *c = &q->conditions[i];
-        int order = strcmp(lower_id, c->text);
+        int order = strcmp(id, c->text);
 
-        if (c->field == LK_QF_ID && ((c->op == LK_QO_LT && order >= 0) ||
-                                     ((c->op == LK_QO_EQ || c->op == LK_QO_LE) && order > 0))) {
+        if (is_key(c->field) && ((c->op == LK_QO_LT && order >= 0) ||
+                                 ((c->op == LK_QO_EQ || c->op == LK_QO_LE) && order > 0))) {
             return true;
         }
     }

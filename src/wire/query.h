@@ -26,15 +26,18 @@ enum lk_query_collection {
     LK_QUERY_ENROLLMENTS,
     LK_QUERY_GROUPS,
     LK_QUERY_REGISTRATIONS,
+    LK_QUERY_DEVICES, /* of a hub (iot-hub.md 2.4) */
     LK_QUERY_COLLECTIONS
 };
 
 /* Fields that conditions may name. Each collection has its own subset (query.c). */
 enum lk_query_field {
     LK_QF_ID,          /* registrationId, enrollmentGroupId; without regard to case */
+    LK_QF_EXACT_ID,    /* deviceId, where it is the key; with regard to case */
     LK_QF_DEVICE_ID,   /* deviceId */
-    LK_QF_STATUS,      /* provisioningStatus: enabled, disabled */
-    LK_QF_ATTESTATION, /* attestation.type or attestationType */
+    LK_QF_STATUS,      /* provisioningStatus, a device's status: enabled, disabled */
+    LK_QF_ATTESTATION, /* attestation.type or attestationType, authenticationType */
+    LK_QF_CONNECTION,  /* connectionState: connected, disconnected */
     LK_QF_ALLOCATION,  /* allocationPolicy */
     LK_QF_HUB,         /* iotHubs (one of them), assignedHub; without regard to case */
     LK_QF_REG_STATUS,  /* status of a registration */
@@ -78,12 +81,14 @@ struct lk_query_row {
 bool lk_query_matches(const struct lk_query *q, const struct lk_query_row *row);
 
 /*
- * The lower-case id below which no row can match, for a scan in order of it: "" when there is no
- * such bound. Borrowed from q. *ret_inclusive tells whether the bound itself may match.
+ * For a walk over rows in order of their ids (of LK_QF_ID in lower case): the text after which it
+ * begins so that no match is missed. id_max is the longest that an id gets, ret holds id_max + 1
+ * bytes. No id has a byte over '~' or under ' ' in it.
  */
-const char *lk_query_id_from(const struct lk_query *q, bool *ret_inclusive);
+void lk_query_walk_start(const struct lk_query *q, size_t id_max, char *ret);
 
-/* True when no row with this lower-case id, or one after it, can match: the scan may stop. */
-bool lk_query_id_past(const struct lk_query *q, const char *lower_id);
+/* True when no row with this id (of LK_QF_ID in lower case), or one after it, can match: the walk
+ * may stop. */
+bool lk_query_id_past(const struct lk_query *q, const char *id);
 
 #endif

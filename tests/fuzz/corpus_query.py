@@ -12,6 +12,7 @@ QUERIES = [
     "SELECT * WHERE registrationId >= 'a' AND registrationId < 'b' AND deviceId != 'it''s'",
     "SELECT * WHERE createdDateTimeUtc > '2026-01-02T03:04:05.678+01:00' AND iotHubs = 'one.example'",
     "SELECT * WHERE provisioningStatus = 'enabled' AND attestation.type = 'tpm'",
+    "SELECT * FROM devices WHERE deviceId = 'dev-1' AND connectionState = 'connected'",
 ]
 
 out, stamp = (pathlib.Path(a) for a in sys.argv[1:3])

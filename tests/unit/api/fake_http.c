@@ -96,6 +96,18 @@ lk_http_request_header_count(const struct lk_http_request *req, const char *name
     return n;
 }
 
+bool
+lk_http_request_header_at(const struct lk_http_request *req, size_t i, const char **ret_name,
+                          const char **ret_value)
+{
+    if (i >= FAKE_HEADERS_MAX || req->headers[i].name == NULL) {
+        return false;
+    }
+    *ret_name = req->headers[i].name;
+    *ret_value = req->headers[i].value;
+    return true;
+}
+
 struct lk_reader
 lk_http_request_body(const struct lk_http_request *req)
 {

@@ -208,15 +208,16 @@ times(void **state)
     assert_false(matches("SELECT * WHERE createdDateTimeUtc < '2026-01-02T03:04:05Z'", &row));
 }
 
-/* Conditions on the id bound the scan from both sides. */
+/* Conditions on the id bound the walk from both sides. */
 static void
 bounds(void **state)
 {
     struct lk_query q;
-    bool inclusive;
+    char start[5];
 
     assert_int_equal(parse(LK_QUERY_ENROLLMENTS, "*", &q), LK_OK);
-    assert_string_equal(lk_query_id_from(&q, &inclusive), "");
+    lk_query_walk_start(&q, 4, start);
+    assert_string_equal(start, "");
     assert_false(lk_query_id_past(&q, "zzz"));
 
     assert_int_equal(parse(LK_QUERY_ENROLLMENTS,
@@ -224,16 +225,63 @@ bounds(void **state)
                            "registrationId < 'F'",
                            &q),
                      LK_OK);
-    assert_string_equal(lk_query_id_from(&q, &inclusive), "c");
-    assert_false(inclusive);
+    lk_query_walk_start(&q, 4, start);
+    assert_string_equal(start, "c");
     assert_false(lk_query_id_past(&q, "ee"));
     assert_true(lk_query_id_past(&q, "f"));
 
     assert_int_equal(parse(LK_QUERY_ENROLLMENTS, "SELECT * WHERE registrationId = 'd'", &q), LK_OK);
-    assert_string_equal(lk_query_id_from(&q, &inclusive), "d");
-    assert_true(inclusive);
+    lk_query_walk_start(&q, 4, start);
+    assert_string_equal(start, "c\x7f");
     assert_false(lk_query_id_past(&q, "d"));
     assert_true(lk_query_id_past(&q, "d0"));
+}
+
+/* A bound as long as ids get, and one that is longer. */
+static void
+long_bounds(void **state)
+{
+    struct lk_query q;
+    char start[5];
+
+    assert_int_equal(parse(LK_QUERY_DEVICES, "SELECT * WHERE deviceId >= 'abcd'", &q), LK_OK);
+    lk_query_walk_start(&q, 4, start);
+    assert_string_equal(start, "abcc");
+    assert_int_equal(parse(LK_QUERY_DEVICES, "SELECT * WHERE deviceId >= 'abcde'", &q), LK_OK);
+    lk_query_walk_start(&q, 4, start);
+    assert_string_equal(start, "abcd");
+    assert_int_equal(parse(LK_QUERY_DEVICES, "SELECT * WHERE deviceId > 'abcd'", &q), LK_OK);
+    lk_query_walk_start(&q, 4, start);
+    assert_string_equal(start, "abcd");
+}
+
+/* A hub's devices are named with regard to case; what else is compared, is without. */
+static void
+devices(void **state)
+{
+    const struct lk_query_row row = {.text = {[LK_QF_EXACT_ID] = "Dev-1",
+                                              [LK_QF_STATUS] = "enabled",
+                                              [LK_QF_ATTESTATION] = "sas",
+                                              [LK_QF_CONNECTION] = "Disconnected"}};
+    struct lk_query q;
+
+    assert_int_equal(parse(LK_QUERY_DEVICES, "SELECT * FROM devices WHERE deviceId = 'Dev-1'", &q),
+                     LK_OK);
+    assert_true(lk_query_matches(&q, &row));
+    assert_int_equal(parse(LK_QUERY_DEVICES, "SELECT * FROM devices WHERE deviceId = 'dev-1'", &q),
+                     LK_OK);
+    assert_false(lk_query_matches(&q, &row));
+    assert_int_equal(parse(LK_QUERY_DEVICES,
+                           "SELECT * FROM devices WHERE status = 'Enabled' AND connectionState != "
+                           "'connected' AND authenticationType = 'SAS'",
+                           &q),
+                     LK_OK);
+    assert_true(lk_query_matches(&q, &row));
+    assert_int_equal(parse(LK_QUERY_DEVICES, "SELECT * FROM devices WHERE tags.x = '1'", &q),
+                     LK_ERR_FORMAT);
+    assert_int_equal(parse(LK_QUERY_DEVICES, "SELECT * FROM devices.modules", &q), LK_ERR_FORMAT);
+    assert_int_equal(parse(LK_QUERY_REGISTRATIONS, "SELECT * WHERE connectionState = 'x'", &q),
+                     LK_ERR_FORMAT);
 }
 
 int
@@ -245,7 +293,8 @@ main(void)
         cmocka_unit_test(nul_in_value), cmocka_unit_test(quotes),
         cmocka_unit_test(letter_case),  cmocka_unit_test(conjunction),
         cmocka_unit_test(hubs),         cmocka_unit_test(times),
-        cmocka_unit_test(bounds),
+        cmocka_unit_test(bounds),       cmocka_unit_test(long_bounds),
+        cmocka_unit_test(devices),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
