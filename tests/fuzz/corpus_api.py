@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the seeds of path_fuzz, hub_auth_fuzz, webhook_fuzz and allow_fuzz.
+"""Write the seeds of path_fuzz, hub_props_fuzz, hub_auth_fuzz, webhook_fuzz and allow_fuzz.
 
 usage: corpus_api.py OUTPUT_DIRECTORY STAMP_FILE
 """
@@ -14,7 +14,13 @@ SEEDS = {
         "poll": "/0ne00000001/registrations/My%3aDev.1_x/operations/5.31.b1?"
                 "api-version=2018-09-01-preview&x=y",
         "lookup": "/0ne00000001/registrations/d+e?forceRegistration=true&api-version=2019-03-31",
+        "hub": "/devices/My%25Dev/messages/devicebound/a-b/abandon?api-version=2021-04-12&top=7",
+        "twin": "/twins/dev/methods/?reject&api-version=2020-09-30",
         "tricks": "/%2e%2e/./..//%2F/a%00b/%zz?api-version=&api-version",
+    },
+    "hub_props": {
+        "sdk": "%24.mid=m-1&%24.ct=application%2Fjson&alert=true&bare&e=",
+        "odd": "a%3A%20b=%0D%0A&k=%C3%A9&%24.x=1&&%zz",
     },
     "hub_auth": {
         "ask": '{"hub":"hub.example.test","token":"SharedAccessSignature sr=hub.example.test%2F'
