@@ -107,8 +107,8 @@ check_run(struct lk_txn *tx, void *arg)
     struct ask *a = arg;
 
     a->found = (struct lk_device_check){0};
-    return lk_hub_check_device(a->api->hub, tx, a->what.hub, a->what.token, strlen(a->what.token),
-                               lk_txn_now_ms(tx), &a->found);
+    return lk_hub_check_device(a->api->hub, tx, a->what.hub, NULL, a->what.token,
+                               strlen(a->what.token), lk_txn_now_ms(tx), &a->found);
 }
 
 static void

@@ -221,7 +221,7 @@ check_run(struct lk_txn *tx, void *arg)
     struct check *c = (struct check *)arg;
 
     memset(&c->found, 0, sizeof(c->found));
-    return lk_hub_check_device(c->core, tx, c->hub, (const char *)c->token.data, c->token.len,
+    return lk_hub_check_device(c->core, tx, c->hub, NULL, (const char *)c->token.data, c->token.len,
                                lk_txn_now_ms(tx), &c->found);
 }
 

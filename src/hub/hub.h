@@ -9,6 +9,8 @@
 #include "provision/hub_link.h"
 #include "wire/sas.h"
 
+#define LK_GENERATION_ID_CAP 33u /* bytes, with the NUL */
+
 struct lk_hub_core; /* one per loop: keyring and randomness */
 
 LK_MUST_CHECK enum lk_err lk_hub_core_new(struct lk_keyring *ring, const struct lk_rand *rnd,
@@ -30,6 +32,9 @@ struct lk_device_check {
     bool retire_secondary;  /* the new primary was used for the first time: call
                                lk_hub_retire_secondary() */
     char etag[LK_ETAG_CAP]; /* of the identity that was checked */
+    char generation_id[LK_GENERATION_ID_CAP];
+    char policy[LK_POLICY_NAME_MAX + 1]; /* whose key signed it, and slot is one of its; "": the
+                                            device's own key */
     uint64_t expiry_unix_s;
     const char *reason; /* of a refusal, for the operator's log; static storage */
 };
@@ -39,14 +44,20 @@ struct lk_device_check {
          */
 
 /*
- * Check a device SAS token for hub at now_ms inside a read transaction, as iot-hub.md section 4
- * lists: parse, the resource names {hub}/devices/{id} in full, no policy name, not expired,
- * identity exists and is enabled, HMAC by primary or secondary key. LK_ERR_REFUSED with ret->reason
- * set; other errors are the store's.
+ * Check a SAS token that reaches a device of hub at now_ms, inside a read transaction, as
+ * iot-hub.md section 4 lists: parse; the resource; in date; a key of the device, or of a policy
+ * that skn names and that holds DeviceConnect; the identity exists, is enabled and is one that
+ * signs tokens.
+ *
+ * device_id is the device that is reached (the user name of a CONNECT, the path of a request);
+ * NULL: the one that the token names in full. A token by a device's key names {hub}/devices/{id} in
+ * full; a policy's may stop at {hub} or {hub}/devices. LK_ERR_REFUSED with ret->reason set; other
+ * errors are the store's.
  */
 LK_MUST_CHECK enum lk_err lk_hub_check_device(struct lk_hub_core *h, struct lk_txn *tx,
-                                              const char *hub, const char *token, size_t token_len,
-                                              int64_t now_ms, struct lk_device_check *ret);
+                                              const char *hub, const char *device_id,
+                                              const char *token, size_t token_len, int64_t now_ms,
+                                              struct lk_device_check *ret);
 
 /*
  * Drop the secondary key that was kept for a lost answer; write transaction. checked is what a

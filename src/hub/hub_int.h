@@ -9,7 +9,6 @@
 struct lk_keyring *lk_hub_core_ring(struct lk_hub_core *h);
 const struct lk_rand *lk_hub_core_rand(const struct lk_hub_core *h);
 
-#define LK_GENERATION_ID_CAP 33u /* bytes, with the NUL */
 /* A name for one life of a device id, which is never made again. */
 LK_MUST_CHECK enum lk_err lk_hub_generation_make(const struct lk_rand *rnd,
                                                  char ret[LK_GENERATION_ID_CAP]);

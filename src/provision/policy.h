@@ -7,22 +7,10 @@
 #ifndef LK_PROVISION_POLICY_H
 #define LK_PROVISION_POLICY_H
 
-#include "crypto/keyring.h"
-#include "store/store.h"
-#include "wire/sas.h"
-
-#define LK_POLICY_KEY_LEN 32u /* bytes of a key that is made here */
-#define LK_POLICY_KEY_MAX 64u /* bytes of a key that is brought */
-#define LK_POLICY_KEY_MIN 16u
-#define LK_POLICY_SKEW_S 300u /* seconds that an expired token is still taken (12.1) */
+#include "provision/access_key.h"
 
 /* What `latchkey init` makes: the built-in name that tools expect, with every right. */
 #define LK_POLICY_OWNER "provisioningserviceowner"
-
-enum lk_policy_slot { LK_POLICY_PRIMARY = 1, LK_POLICY_SECONDARY = 2 };
-
-/* 1..LK_POLICY_NAME_MAX of letters, digits and _ - @ . */
-bool lk_policy_name_ok(const char *text, size_t len);
 
 /* "EnrollmentRead,EnrollmentWrite", in any order, without regard to case, white space around the
  * names allowed; at least one. LK_ERR_FORMAT. */
@@ -48,12 +36,6 @@ LK_MUST_CHECK enum lk_err lk_policy_connection_string(const struct lk_keyring *r
                                                       const struct lk_policy *p,
                                                       enum lk_policy_slot slot, const char *host,
                                                       struct lk_buf *ret);
-
-/* What a check found. */
-struct lk_policy_check {
-    char name[LK_POLICY_NAME_MAX + 1]; /* of the policy; "" while it is not known to be real */
-    const char *reason;                /* of a refusal, for the operator's log; static storage */
-};
 
 /*
  * Check a token inside a read transaction, as section 12.1 lists: a policy of this scope is named,

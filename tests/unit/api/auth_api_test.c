@@ -39,9 +39,11 @@ lk_store_write(struct lk_session *s, struct lk_job *job)
 }
 
 enum lk_err
-lk_hub_check_device(struct lk_hub_core *h, struct lk_txn *tx, const char *hub, const char *token,
-                    size_t token_len, int64_t now_ms, struct lk_device_check *ret)
+lk_hub_check_device(struct lk_hub_core *h, struct lk_txn *tx, const char *hub,
+                    const char *device_id, const char *token, size_t token_len, int64_t now_ms,
+                    struct lk_device_check *ret)
 {
+    assert_null(device_id);
     assert_int_equal(now_ms, 1700000000000);
     assert_int_equal(token_len, strlen(token));
     (void)snprintf(asked_hub, sizeof(asked_hub), "%s", hub);

@@ -95,7 +95,7 @@ identity_put_run(struct lk_txn *tx, void *arg)
 
 struct check {
     struct rig *rig;
-    const char *hub, *token;
+    const char *hub, *id, *token;
     struct lk_device_check *ret;
     enum lk_err err;
 };
@@ -105,7 +105,7 @@ check_run(struct lk_txn *tx, void *arg)
 {
     struct check *c = arg;
 
-    c->err = lk_hub_check_device(c->rig->core, tx, c->hub, c->token, strlen(c->token),
+    c->err = lk_hub_check_device(c->rig->core, tx, c->hub, c->id, c->token, strlen(c->token),
                                  c->rig->now_ms, c->ret);
     return LK_OK;
 }
@@ -163,7 +163,7 @@ tokens_of_every_client(void **state)
     assert_refused(r, SCHEME RAW_SR "&sig=" SIGNED_ENCODED SE, "token.signature");
     assert_taken(r, SCHEME RAW_SR "&sig=" SIGNED_RAW SE "&skn=", LK_KEY_PRIMARY);
     assert_taken(r, SCHEME RAW_SR "&sig=" SIGNED_RAW SE "&skn=Dev-1", LK_KEY_PRIMARY);
-    assert_refused(r, SCHEME RAW_SR "&sig=" SIGNED_RAW SE "&skn=device", "token.policy_name");
+    assert_refused(r, SCHEME RAW_SR "&sig=" SIGNED_RAW SE "&skn=device", "policy.unknown");
     assert_int_equal(check(r, SCHEME RAW_SR "&sig=" SIGNED_RAW SE, &found), LK_OK);
     assert_int_equal(found.expiry_unix_s, EXPIRY_S);
     assert_false(found.retire_secondary);
@@ -194,6 +194,56 @@ resource_names_the_device(void **state)
         assert_refused(r, token_of(&key_k, wrong[i], NULL), "token.resource");
     }
     assert_refused(r, token_of(&key_k, "hub.example.test/devices/dev-1", NULL), "device.unknown");
+}
+
+/* The device that is reached has to be the one that the token names. */
+static void
+reached_device(void **state)
+{
+    struct rig *r = *state;
+    struct lk_device_check found;
+    struct check c = {.rig = r,
+                      .hub = RIG_HUB,
+                      .id = "Dev-1",
+                      .token = SCHEME RAW_SR "&sig=" SIGNED_RAW SE,
+                      .ret = &found};
+
+    (void)assign(r, "Dev-1", &key_k, true);
+    (void)assign(r, "Dev-2", &key_k, true);
+    rig_read(r, check_run, &c);
+    assert_int_equal(c.err, LK_OK);
+    assert_string_equal(found.policy, "");
+    c.id = "Dev-2";
+    rig_read(r, check_run, &c);
+    assert_int_equal(c.err, LK_ERR_REFUSED);
+    assert_string_equal(found.reason, "token.resource");
+}
+
+static void
+auth_set(struct lk_identity *id, enum lk_identity_auth auth)
+{
+    id->auth = auth;
+    memset(id->thumbprints[0], 'A', 40);
+}
+
+/* A device that has a certificate, or nothing, is let in by no key, also if it has one. */
+static void
+only_who_signs_tokens(void **state)
+{
+    struct rig *r = *state;
+    const enum lk_identity_auth kinds[] = {LK_AUTH_SELF_SIGNED, LK_AUTH_CA, LK_AUTH_NONE};
+    struct lk_identity id;
+
+    (void)assign(r, "Dev-1", &key_k, true);
+    assert_int_equal(rig_identity(r, RIG_HUB, "Dev-1", &id), LK_OK);
+    for (size_t i = 0; i < LK_ARRAY_LEN(kinds); i++) {
+        auth_set(&id, kinds[i]);
+        rig_write(r, identity_put_run, &id);
+        assert_refused(r, SCHEME RAW_SR "&sig=" SIGNED_RAW SE, "device.signs_no_tokens");
+    }
+    auth_set(&id, LK_AUTH_SAS);
+    rig_write(r, identity_put_run, &id);
+    assert_taken(r, SCHEME RAW_SR "&sig=" SIGNED_RAW SE, LK_KEY_PRIMARY);
 }
 
 /* The name of the hub that asks, in any case. */
@@ -476,6 +526,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(tokens_of_every_client),
         CASE(resource_names_the_device),
+        CASE(reached_device),
+        CASE(only_who_signs_tokens),
         CASE(asked_for_in_any_case),
         CASE(expiry_and_skew),
         CASE(largest_expiry),

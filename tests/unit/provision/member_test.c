@@ -218,7 +218,8 @@ hub_check_run(struct lk_txn *tx, void *arg)
 
     (void)snprintf(resource, sizeof(resource), "%s/devices/%s", RIG_HUB, c->device_id);
     sign_for(c->key, resource, c->r->now_ms / 1000 + 60, NULL, token);
-    err = lk_hub_check_device(c->r->core, tx, RIG_HUB, token, strlen(token), c->r->now_ms, &found);
+    err = lk_hub_check_device(c->r->core, tx, RIG_HUB, NULL, token, strlen(token), c->r->now_ms,
+                              &found);
     assert_false(err == LK_OK && found.retire_secondary);
     c->slot = err == LK_OK ? (int)found.slot : 0;
     return LK_OK;

@@ -61,8 +61,8 @@ check_run(struct lk_txn *tx, void *arg)
 
     (void)snprintf(resource, sizeof(resource), "%s/devices/%s", c->hub, c->device_id);
     rig_sign(c->key, resource, c->rig->now_ms / 1000 + 60, NULL, token);
-    c->err = lk_hub_check_device(c->rig->core, tx, c->hub, token, strlen(token), c->rig->now_ms,
-                                 &c->found);
+    c->err = lk_hub_check_device(c->rig->core, tx, c->hub, NULL, token, strlen(token),
+                                 c->rig->now_ms, &c->found);
     return LK_OK;
 }
 
