@@ -36,10 +36,13 @@ class Answer:
 
 
 class Connection:
-    """One TLS connection. timeout_s bounds each read and write; source is the own address."""
+    """One TLS connection. timeout_s bounds each read and write; source is the own address, cert
+    what the client proves itself with: (certificate file, key file)."""
 
-    def __init__(self, address, ca_file, server_name, timeout_s=20, source=""):
+    def __init__(self, address, ca_file, server_name, timeout_s=20, source="", cert=None):
         context = ssl.create_default_context(cafile=ca_file)
+        if cert is not None:
+            context.load_cert_chain(*cert)
         tcp = socket.create_connection(address, timeout=timeout_s, source_address=(source, 0))
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
