@@ -72,7 +72,8 @@ lk_bulk_json_parse(enum lk_entity entity, const json_t *object, size_t items_max
 {
     const char *name = entity == LK_ENTITY_GROUP ? "enrollmentGroups" : "enrollments";
     const json_t *items = json_object_get(object, name);
-    enum lk_err err = mode_parse(object, fault, ret_mode);
+    enum lk_bulk_mode mode = LK_BULK_CREATE;
+    enum lk_err err = mode_parse(object, fault, &mode);
 
     if (err != LK_OK) {
         return err;
@@ -84,8 +85,11 @@ lk_bulk_json_parse(enum lk_entity entity, const json_t *object, size_t items_max
         return lk_svc_fault(fault, LK_SVC_TOO_MANY, "%s: expected at most %zu items", name,
                             items_max);
     }
-    *ret_items = items;
-    return ids_check(entity, items, fault);
+    if ((err = ids_check(entity, items, fault)) == LK_OK) {
+        *ret_mode = mode;
+        *ret_items = items;
+    }
+    return err;
 }
 
 enum lk_err

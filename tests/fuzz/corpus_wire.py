@@ -4,13 +4,30 @@ one message or name of each kind.
 
 usage: corpus_wire.py VECTORS/sas.json OUTPUT_DIRECTORY STAMP_FILE
 """
+import base64
 import json
 import pathlib
+import subprocess
 import sys
 
 vectors, out, stamp = (pathlib.Path(a) for a in sys.argv[1:4])
 
+
+
+def certificate(name):
+    """One certificate, made afresh by openssl, as base64 of DER."""
+    der = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-keyout", "/dev/null", "-outform", "DER", "-days", "3650", "-subj", f"/CN={name}"],
+        check=True, capture_output=True).stdout
+    return base64.b64encode(der).decode()
+
+
 MESSAGES = {
+    "register-ek-certificate": json.dumps({"registrationId": "dev-1", "tpm": {
+        "endorsementKey": "AToAAQALAAMAsgAg", "storageRootKey": "ARoAAQALAAMEcgAA",
+        "endorsementKeyCertificate": certificate("EK"),
+        "endorsementKeyCertificateChain": [certificate("EK CA"), certificate("EK CA 2")]}}),
     "register": '{"registrationId":"dev-1","tpm":{"endorsementKey":"AToAAQALAAMAsgAg",'
                 '"storageRootKey":"ARoAAQALAAMEcgAA"},"payload":{"any":[1,true,null,"\\u00e9"]}}',
     "register-rust": '{"registrationId":"dev-1"}',

@@ -14,6 +14,15 @@ equal(const struct lk_buf *a, const struct lk_buf *b)
 }
 
 static void
+expect_same_certs(const struct lk_dps_register *a, const struct lk_dps_register *b)
+{
+    check(equal(&a->ek_cert, &b->ek_cert) && a->ek_chain_count == b->ek_chain_count);
+    for (size_t i = 0; i < a->ek_chain_count; i++) {
+        check(equal(&a->ek_chain[i], &b->ek_chain[i]));
+    }
+}
+
+static void
 as_register(const uint8_t *data, size_t size)
 {
     struct lk_dps_register m = LK_DPS_REGISTER_INIT, again = LK_DPS_REGISTER_INIT;
@@ -33,6 +42,7 @@ as_register(const uint8_t *data, size_t size)
         check(strcmp(again.registration_id, m.registration_id) == 0);
         check(equal(&again.ek, &m.ek) && equal(&again.srk, &m.srk));
         check(equal(&again.payload, &m.payload));
+        expect_same_certs(&again, &m);
     }
     lk_dps_register_fini(&m);
     lk_dps_register_fini(&again);
