@@ -261,7 +261,8 @@ metrics(struct lk_admin_api *api, struct lk_http_request *req)
 
     status_get(api, &s);
     if (lk_metrics_write(&text) != LK_OK || status_put(&s, &text) != LK_OK ||
-        process_put(&s, &text) != LK_OK) {
+        process_put(&s, &text) != LK_OK ||
+        (api->config.metrics != NULL && api->config.metrics(api->config.ctx, &text) != LK_OK)) {
         lk_api_error(req, LK_DPS_UNAVAILABLE, "Out of memory");
         return;
     }

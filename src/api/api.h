@@ -99,6 +99,7 @@ struct lk_admin_api_config {
     struct lk_session *session; /* borrowed; to see that the store takes writes */
     const struct lk_clock *clock;
     void (*status)(void *ctx, struct lk_service_status *ret);
+    enum lk_err (*metrics)(void *ctx, struct lk_buf *ret); /* further ones, appended; NULL: none */
     void *ctx;
 };
 

@@ -41,13 +41,13 @@ certificate_check(const struct lk_config *config, enum lk_err *first)
 }
 
 static void
-webhook_ca_check(const struct lk_config *config, enum lk_err *first)
+ca_file_check(const char *key, const char *value, enum lk_err *first)
 {
-    const char *path = lk_config_list(config->webhook_ca);
+    const char *path = lk_config_list(value);
     char text[LK_CONFIG_TEXT_CAP + 32];
 
     if (path[0] != '\0' && access(path, R_OK) != 0) {
-        (void)snprintf(text, sizeof(text), "webhook-ca: cannot read %s", path);
+        (void)snprintf(text, sizeof(text), "%s: cannot read %s", key, path);
         problem(first, LK_ERR_IO, text);
     }
 }
@@ -165,7 +165,8 @@ lk_daemon_check(const char *config_path)
     }
     certificate_check(&config, &first);
     mode_check(config.tls_key, 0007, "0640 or less");
-    webhook_ca_check(&config, &first);
+    ca_file_check("webhook-ca", config.webhook_ca, &first);
+    ca_file_check("hub-ca-file", config.hub_ca_file, &first);
     store_file_check(&config, &first);
     store_check(&config, &first);
     if (first == LK_OK) {

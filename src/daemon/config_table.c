@@ -37,6 +37,10 @@ const struct lk_config_row lk_config_rows[] = {
     {"webhook-ca", LK_ROW_FILE_OR_NONE, false, MEMBER(webhook_ca), .fallback = "none",
      .sentence = "PEM file of the authorities that sign webhooks' certificates; none: the "
                  "system's."},
+    {"hub-ca-file", LK_ROW_FILE_OR_NONE, false, MEMBER(hub_ca_file), .fallback = "none",
+     .sentence =
+         "PEM file of the authorities that sign certificates of hubs elsewhere, but of those "
+         "that were added with their own; none: the system's."},
     {"client-regions", LK_ROW_REGIONS, false, MEMBER(client_regions), .fallback = "none",
      .sentence = "Regions of devices for geoLatency allocation, by the network that they come "
                  "from: NETWORK=REGION, apart by blanks; the narrowest network counts. Devices "
@@ -61,6 +65,16 @@ const struct lk_config_row lk_config_rows[] = {
     NUMBER("bulk-max", bulk_max, 1, 1000, "", "10",
            "Most enrollments in one bulk request of the operators' API; http-body-max bounds it "
            "too."),
+    NUMBER(
+        "hub-call-ms", hub_call_ms, 100, 60000, "ms", "5000",
+        "Longest time of one call to a hub elsewhere. What another instance was doing there when "
+        "it died is taken up after six times that."),
+    NUMBER(
+        "hub-deadline-s", hub_deadline_s, 5, 86400, "s", "600",
+        "How long a device reads `assigning` while its hub elsewhere cannot be reached or refuses "
+        "this service; then its registration has failed."),
+    NUMBER("hub-calls-max", hub_calls_max, 1, 256, "", "16",
+           "Devices that are given to one hub elsewhere at a time, by this instance."),
     NUMBER("drain-ms", drain_ms, 0, 600000, "ms", "10000",
            "Time that requests under way are given when the service is told to stop."),
     {"log-target", LK_ROW_LOG_TARGET, false, MEMBER(log_target), .fallback = "json",

@@ -183,6 +183,9 @@ shared_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
         (err = lk_daemon_open_store(&d->config, d->ring, false, error, &d->store)) != LK_OK) {
         return err;
     }
+    if ((err = lk_hub_board_new(&lk_clock_system, d->config.hub_calls_max, &d->board)) != LK_OK) {
+        return err;
+    }
     return lk_srk_cache_new(&d->srk_cache);
 }
 
@@ -203,6 +206,7 @@ workers_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
                                     .listen = d->config.listen,
                                     .store = d->store,
                                     .srk_cache = d->srk_cache,
+                                    .board = d->board,
                                     .ring = d->ring,
                                     .tls = d->tls};
     char listen[LK_CONFIG_TEXT_CAP + 8], why[LK_WORKER_ERROR_CAP] = "";
@@ -252,6 +256,14 @@ status_report(void *ctx, struct lk_service_status *ret)
 }
 
 static enum lk_err
+hub_metrics(void *ctx, struct lk_buf *ret)
+{
+    const struct lk_daemon *d = ctx;
+
+    return lk_hub_board_metrics(d->board, ret);
+}
+
+static enum lk_err
 admin_listen(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
 {
     struct lk_http_server_config opts = {
@@ -280,7 +292,8 @@ admin_listen(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
 static enum lk_err
 control_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
 {
-    struct lk_admin_api_config admin = {.clock = &lk_clock_system, .status = status_report};
+    struct lk_admin_api_config admin = {
+        .clock = &lk_clock_system, .status = status_report, .metrics = hub_metrics};
     enum lk_err err;
 
     if ((err = lk_loop_new(&d->loop)) != LK_OK ||
@@ -351,6 +364,7 @@ daemon_close(struct lk_daemon *d)
     lk_watch_drop(&d->on_hup);
     lk_loop_drop(&d->loop);
     lk_srk_cache_drop(&d->srk_cache);
+    lk_hub_board_drop(&d->board);
     lk_store_drop(&d->store);
     lk_tls_drop(&d->tls);
     lk_keyring_drop(&d->ring);

@@ -34,6 +34,7 @@ struct lk_daemon {
     struct lk_tls *tls;
     struct lk_store *store;
     struct lk_srk_cache *srk_cache;
+    struct lk_hub_board *board; /* of hubs elsewhere */
 
     struct lk_worker **workers; /* workers_count of them */
     size_t workers_count;

@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "api/webhook.h"
 #include "base/log.h"
+#include "link/link.h"
 #include "net/loop.h"
 
 #define TICK_MS 1000
@@ -22,6 +23,8 @@ struct lk_worker {
     struct lk_allow *webhook_allow; /* these three NULL: no webhook is called */
     struct lk_client *client;
     struct lk_webhooks *webhooks;
+    struct lk_client *hub_client;
+    struct lk_hub_http *hubs_elsewhere;
     struct lk_regions *regions;
     struct lk_provision *provision;
     struct lk_device_api *device_api;
@@ -55,6 +58,7 @@ tick(void *ctx)
     atomic_store(&w->turned_ms, lk_clock_mono_ms(&lk_clock_system));
     lk_device_api_tick(w->device_api);
     lk_service_api_tick(w->service_api);
+    lk_provision_tick(w->provision);
     lk_timer_arm(w->tick, TICK_MS);
 }
 
@@ -76,6 +80,7 @@ drain(void *ctx)
 {
     struct lk_worker *w = ctx;
 
+    lk_provision_stop(w->provision);
     lk_http_server_drain(w->server, w->drain_ms, quiet_wait, w);
 }
 
@@ -109,6 +114,7 @@ renew(void *ctx)
     lk_http_server_set_tls(r->worker->server, r->tls);
     lk_provision_set_keyring(r->worker->provision, r->ring);
     lk_hub_core_set_keyring(r->worker->hub, r->ring);
+    lk_hub_http_set_keyring(r->worker->hubs_elsewhere, r->ring);
     lk_service_api_set_keyring(r->worker->service_api, r->ring);
     lk_tls_free(r->tls);
     lk_keyring_free(r->ring);
@@ -186,6 +192,31 @@ webhooks_open(struct lk_worker *w, const struct lk_config *c, char error[LK_WORK
     return LK_OK;
 }
 
+/* The operator named the hubs: no list says where they may be. */
+static enum lk_err
+hubs_open(struct lk_worker *w, const struct lk_worker_config *config,
+          char error[LK_WORKER_ERROR_CAP], struct lk_hub_link *ret)
+{
+    const char *ca = lk_config_list(config->config->hub_ca_file);
+    struct lk_client_config client = {.ca_file = ca[0] == '\0' ? NULL : ca,
+                                      .total_ms = config->config->hub_call_ms,
+                                      .running_per_host = config->config->hub_calls_max,
+                                      .answer_max = LK_HUB_ANSWER_MAX};
+    struct lk_hub_http_config opts = {
+        .board = config->board, .clock = &lk_clock_system, .keyring = config->ring};
+    enum lk_err err = lk_client_new(w->loop, &client, &w->hub_client);
+
+    if (err == LK_ERR_IO) {
+        (void)snprintf(error, LK_WORKER_ERROR_CAP, "hub-ca-file: cannot read %.255s", ca);
+    }
+    opts.client = w->hub_client;
+    if (err != LK_OK || (err = lk_hub_http_new(&opts, &w->hubs_elsewhere)) != LK_OK) {
+        return err;
+    }
+    *ret = lk_hub_http_link(w->hubs_elsewhere);
+    return LK_OK;
+}
+
 static enum lk_err
 regions_open(struct lk_worker *w, const struct lk_config *c)
 {
@@ -204,6 +235,8 @@ provision_open(struct lk_worker *w, const struct lk_worker_config *config,
         .keyring = config->ring,
         .srk_cache = config->srk_cache,
         .epoch_s = config->config->challenge_epoch_s,
+        .hub_call_ms = config->config->hub_call_ms,
+        .hub_deadline_s = config->config->hub_deadline_s,
         .audit_refusals_per_s = config->config->audit_refusals_per_s,
     };
     enum lk_err err;
@@ -212,7 +245,8 @@ provision_open(struct lk_worker *w, const struct lk_worker_config *config,
         return err;
     }
     opts.embedded = lk_hub_core_link(w->hub);
-    if ((err = webhooks_open(w, config->config, error, &opts.webhook)) != LK_OK) {
+    if ((err = webhooks_open(w, config->config, error, &opts.webhook)) != LK_OK ||
+        (err = hubs_open(w, config, error, &opts.remote)) != LK_OK) {
         return err;
     }
     return lk_provision_new(&opts, &w->provision);
@@ -327,6 +361,8 @@ lk_worker_free(struct lk_worker *w)
     lk_service_api_free(w->service_api);
     lk_device_api_free(w->device_api);
     lk_provision_drop(&w->provision);
+    lk_hub_http_drop(&w->hubs_elsewhere);
+    lk_client_drop(&w->hub_client);
     lk_webhooks_drop(&w->webhooks);
     lk_client_drop(&w->client);
     lk_allow_drop(&w->webhook_allow);

@@ -7,6 +7,7 @@
 #define LK_DAEMON_WORKER_H
 
 #include "daemon/config.h"
+#include "link/board.h"
 #include "provision/provision.h"
 
 struct lk_worker;
@@ -16,6 +17,7 @@ struct lk_worker_config {
     const char *listen;             /* as lk_config.listen, with a port that is not 0 any more */
     struct lk_store *store;         /* borrowed */
     struct lk_srk_cache *srk_cache; /* borrowed */
+    struct lk_hub_board *board;     /* borrowed */
     struct lk_keyring *ring;        /* referenced */
     struct lk_tls *tls;             /* referenced */
 };

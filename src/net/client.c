@@ -26,7 +26,10 @@ LK_DEFINE_AUTO(CURLU, curl_url, curl_url_cleanup);
 struct call {
     TAILQ_ENTRY(call) link; /* in waiting or running */
     struct lk_client *client;
-    CURL *easy;             /* NULL while it waits */
+    CURL *easy;         /* NULL while it waits */
+    const char *method; /* static storage */
+    struct curl_slist *headers, *connect_to;
+    char *ca_pem;           /* NULL: the client's */
     struct lk_timer *limit; /* of the whole */
     char *url;
     char host[HOST_CAP]; /* lower case, without port, as the allow-list has it */
@@ -35,6 +38,7 @@ struct call {
     bool refused;        /* an address was not allowed */
     bool too_large;
     size_t head_len;
+    uint32_t retry_after_s;
     struct lk_buf body, answer;
     lk_client_done_fn *done;
     void *arg;
@@ -46,11 +50,20 @@ struct lk_client {
     struct lk_client_config config;
     char *ca_file;
     CURLM *multi;
-    struct curl_slist *headers;
     struct lk_timer *timer;
     struct calls waiting, running;
     size_t waiting_count, running_count;
 };
+
+/* A header may be a credential. */
+static void
+headers_free(struct curl_slist *headers)
+{
+    for (struct curl_slist *at = headers; at != NULL; at = at->next) {
+        lk_wipe(at->data, strlen(at->data));
+    }
+    curl_slist_free_all(headers);
+}
 
 static void
 call_free(struct call *call)
@@ -59,6 +72,9 @@ call_free(struct call *call)
     if (call->easy != NULL) {
         curl_easy_cleanup(call->easy);
     }
+    headers_free(call->headers);
+    curl_slist_free_all(call->connect_to);
+    free(call->ca_pem);
     free(call->url);
     lk_buf_fini(&call->body);
     lk_buf_fini(&call->answer);
@@ -74,15 +90,37 @@ static curl_socket_t
 socket_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct call *call = ctx;
+    const struct lk_allow *allow = call->client->config.allow;
     struct lk_network to;
 
     if (purpose != CURLSOCKTYPE_IPCXN || lk_network_of(&address->addr, &to) != LK_OK ||
-        !lk_allow_connect(call->client->config.allow, call->host, &to) ||
+        (allow != NULL && !lk_allow_connect(allow, call->host, &to)) ||
         (call->plain && !lk_network_is_loopback(&to))) {
         call->refused = true;
         return CURL_SOCKET_BAD;
     }
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Only the form in seconds is understood; a date of a peer's clock is not. */
+static void
+retry_after_take(struct call *call, const char *line, size_t len)
+{
+    static const char name[] = "retry-after:";
+    size_t at = sizeof(name) - 1;
+    uint64_t seconds;
+
+    if (len < at || !lk_ascii_caseeq(line, at, name, at)) {
+        return;
+    }
+    for (; at < len && line[at] == ' '; at++) {
+    }
+    for (; len > at && (line[len - 1] == '\r' || line[len - 1] == '\n' || line[len - 1] == ' ');
+         len--) {
+    }
+    if (lk_decimal_parse(line + at, len - at, &seconds) == LK_OK) {
+        call->retry_after_s = seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
+    }
 }
 
 static size_t
@@ -96,6 +134,7 @@ head_write(char *data, size_t size, size_t count, void *ctx)
         return 0;
     }
     call->head_len += len;
+    retry_after_take(call, data, len);
     return len;
 }
 
@@ -202,6 +241,27 @@ socket_set(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
 /* ---- the beginning ----------------------------------------------------------------------------
  */
 
+/* The given authorities instead of, not besides, the system's. */
+static CURLcode
+options_trust(const struct lk_client *c, struct call *call)
+{
+    CURL *e = call->easy;
+    CURLcode rc;
+
+    if (call->ca_pem == NULL && c->ca_file == NULL) {
+        return CURLE_OK;
+    }
+    if ((rc = curl_easy_setopt(e, CURLOPT_CAPATH, NULL)) != CURLE_OK) {
+        return rc;
+    }
+    if (call->ca_pem != NULL) {
+        struct curl_blob pem = {call->ca_pem, strlen(call->ca_pem), CURL_BLOB_NOCOPY};
+
+        return curl_easy_setopt(e, CURLOPT_CAINFO_BLOB, &pem);
+    }
+    return curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_file);
+}
+
 /* HTTPS, verified, one address at a time judged; nothing followed, decoded, stored or proxied. */
 static CURLcode
 options_safe(const struct lk_client *c, struct call *call)
@@ -222,15 +282,32 @@ options_safe(const struct lk_client *c, struct call *call)
         /* Without it a request that ends while its name is looked up would wait for that. */
         (rc = curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L)) != CURLE_OK ||
         (rc = curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, socket_open)) != CURLE_OK ||
-        (rc = curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, call)) != CURLE_OK ||
-        c->ca_file == NULL) {
+        (rc = curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, call)) != CURLE_OK) {
         return rc;
     }
-    /* The given authorities instead of, not besides, the system's. */
-    if ((rc = curl_easy_setopt(e, CURLOPT_CAPATH, NULL)) != CURLE_OK) {
+    return options_trust(c, call);
+}
+
+static CURLcode
+options_body(const struct call *call)
+{
+    CURL *e = call->easy;
+    CURLcode rc;
+
+    if (strcmp(call->method, "GET") == 0) {
+        return curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+    }
+    if ((rc = curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, call->method)) != CURLE_OK ||
+        strcmp(call->method, "DELETE") == 0) {
         return rc;
     }
-    return curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_file);
+    if ((rc = curl_easy_setopt(e, CURLOPT_POST, 1L)) != CURLE_OK ||
+        (rc = curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len)) !=
+            CURLE_OK) {
+        return rc;
+    }
+    return curl_easy_setopt(e, CURLOPT_POSTFIELDS,
+                            call->body.len == 0 ? "" : (const char *)call->body.data);
 }
 
 static CURLcode
@@ -242,20 +319,18 @@ options_request(const struct lk_client *c, struct call *call)
     if ((rc = curl_easy_setopt(e, CURLOPT_URL, call->url)) != CURLE_OK ||
         (rc = curl_easy_setopt(e, CURLOPT_PRIVATE, call)) != CURLE_OK ||
         (rc = curl_easy_setopt(e, CURLOPT_USERAGENT, "latchkeyd")) != CURLE_OK ||
-        (rc = curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers)) != CURLE_OK ||
+        (rc = curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers)) != CURLE_OK ||
         (rc = curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)c->config.connect_ms)) !=
             CURLE_OK ||
         (rc = curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, head_write)) != CURLE_OK ||
         (rc = curl_easy_setopt(e, CURLOPT_HEADERDATA, call)) != CURLE_OK ||
         (rc = curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, body_write)) != CURLE_OK ||
         (rc = curl_easy_setopt(e, CURLOPT_WRITEDATA, call)) != CURLE_OK ||
-        (rc = curl_easy_setopt(e, CURLOPT_POST, 1L)) != CURLE_OK ||
-        (rc = curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len)) !=
-            CURLE_OK) {
+        (call->connect_to != NULL &&
+         (rc = curl_easy_setopt(e, CURLOPT_CONNECT_TO, call->connect_to)) != CURLE_OK)) {
         return rc;
     }
-    return curl_easy_setopt(e, CURLOPT_POSTFIELDS,
-                            call->body.len == 0 ? "" : (const char *)call->body.data);
+    return options_body(call);
 }
 
 static unsigned
@@ -325,6 +400,7 @@ call_end(struct call *call, struct lk_client_answer answer)
         TAILQ_REMOVE(&c->waiting, own, link);
         c->waiting_count--;
     }
+    answer.retry_after_s = own->retry_after_s;
     answer.body = lk_reader_of(own->answer.data, answer.err == LK_OK ? own->answer.len : 0);
     own->done(own->arg, &answer);
 }
@@ -436,8 +512,95 @@ url_take(struct call *call, const char *text)
     return len < 0 || (size_t)len >= sizeof(call->peer) ? LK_ERR_FORMAT : LK_OK;
 }
 
+/* name and value, unless there is none. */
+static enum lk_err
+header_add(struct call *call, const char *name, const char *value)
+{
+    LK_AUTO_BUF struct lk_buf line = LK_BUF_INIT;
+    struct curl_slist *longer;
+    const char *text;
+    enum lk_err err;
+
+    if (value == NULL) {
+        return LK_OK;
+    }
+    for (const char *at = value; *at != '\0'; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7f) {
+            return LK_ERR_FORMAT;
+        }
+    }
+    if ((err = lk_buf_printf(&line, "%s:%s%s", name, value[0] == '\0' ? "" : " ", value)) !=
+        LK_OK) {
+        return err;
+    }
+    if ((text = lk_buf_text(&line)) == NULL ||
+        (longer = curl_slist_append(call->headers, text)) == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    call->headers = longer;
+    return LK_OK;
+}
+
+static enum lk_err
+headers_make(struct call *call, const struct lk_client_request *req)
+{
+    enum lk_err err;
+
+    if ((err = header_add(call, "Accept", "application/json")) != LK_OK ||
+        (err = header_add(call, "Expect", "")) != LK_OK ||
+        (req->body != NULL &&
+         (err = header_add(call, "Content-Type", "application/json; charset=utf-8")) != LK_OK) ||
+        (err = header_add(call, "Authorization", req->authorization)) != LK_OK) {
+        return err;
+    }
+    return header_add(call, "If-Match", req->if_match);
+}
+
+/* curl's form of "whatever the URL says, connect to". */
+static enum lk_err
+connect_to_take(struct call *call, const char *peer)
+{
+    char line[HOST_CAP + 2];
+    int len;
+
+    if (peer == NULL) {
+        return LK_OK;
+    }
+    len = snprintf(line, sizeof(line), "::%s", peer);
+    if (strchr(peer, ':') == NULL || len < 0 || (size_t)len >= sizeof(line)) {
+        return LK_ERR_FORMAT;
+    }
+    call->connect_to = curl_slist_append(NULL, line);
+    return call->connect_to == NULL ? LK_ERR_NOMEM : LK_OK;
+}
+
+static enum lk_err
+request_take(struct call *call, const struct lk_client_request *req)
+{
+    static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+    enum lk_err err;
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(methods); i++) {
+        if (strcmp(methods[i], req->method) == 0) {
+            call->method = methods[i];
+        }
+    }
+    if (call->method == NULL) {
+        return LK_ERR_ARG;
+    }
+    if ((err = url_take(call, req->url)) != LK_OK ||
+        (err = connect_to_take(call, req->connect_to)) != LK_OK ||
+        (err = headers_make(call, req)) != LK_OK) {
+        return err;
+    }
+    if (req->ca_pem != NULL && (call->ca_pem = strdup(req->ca_pem)) == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    return LK_OK;
+}
+
 enum lk_err
-lk_client_post(struct lk_client *c, const char *url, struct lk_buf *body, lk_client_done_fn *done,
+lk_client_send(struct lk_client *c, const struct lk_client_request *req, lk_client_done_fn *done,
                void *arg)
 {
     LK_AUTO(call) struct call *call = calloc(1, sizeof(*call));
@@ -450,7 +613,7 @@ lk_client_post(struct lk_client *c, const char *url, struct lk_buf *body, lk_cli
     call->done = done;
     call->arg = arg;
     call->answer.max = c->config.answer_max;
-    if ((err = url_take(call, url)) != LK_OK) {
+    if ((err = request_take(call, req)) != LK_OK) {
         return err;
     }
     if (c->waiting_count >= c->config.waiting_max ||
@@ -461,12 +624,23 @@ lk_client_post(struct lk_client *c, const char *url, struct lk_buf *body, lk_cli
         return err;
     }
     lk_timer_arm(call->limit, c->config.total_ms);
-    lk_buf_move(&call->body, body);
+    if (req->body != NULL) {
+        lk_buf_move(&call->body, req->body);
+    }
     TAILQ_INSERT_TAIL(&c->waiting, call, link);
     c->waiting_count++;
     (void)call_take(&call);
     waiting_start(c);
     return LK_OK;
+}
+
+enum lk_err
+lk_client_post(struct lk_client *c, const char *url, struct lk_buf *body, lk_client_done_fn *done,
+               void *arg)
+{
+    const struct lk_client_request req = {.method = "POST", .url = url, .body = body};
+
+    return lk_client_send(c, &req, done, arg);
 }
 
 size_t
@@ -503,23 +677,6 @@ defaults_set(struct lk_client_config *config)
 }
 
 static enum lk_err
-headers_make(struct lk_client *c)
-{
-    static const char *const lines[] = {"Content-Type: application/json; charset=utf-8",
-                                        "Accept: application/json", "Expect:"};
-
-    for (size_t i = 0; i < LK_ARRAY_LEN(lines); i++) {
-        struct curl_slist *longer = curl_slist_append(c->headers, lines[i]);
-
-        if (longer == NULL) {
-            return LK_ERR_NOMEM;
-        }
-        c->headers = longer;
-    }
-    return LK_OK;
-}
-
-static enum lk_err
 multi_open(struct lk_client *c)
 {
     c->multi = curl_multi_init();
@@ -534,7 +691,7 @@ multi_open(struct lk_client *c)
             CURLM_OK) {
         return LK_ERR_NETWORK;
     }
-    return headers_make(c);
+    return LK_OK;
 }
 
 enum lk_err
@@ -578,7 +735,6 @@ lk_client_free(struct lk_client *c)
     if (c->multi != NULL) {
         (void)curl_multi_cleanup(c->multi); /* closes kept connections, and so their watches */
     }
-    curl_slist_free_all(c->headers);
     lk_timer_drop(&c->timer);
     free(c->ca_file);
     free(c);

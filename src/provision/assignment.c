@@ -8,11 +8,11 @@
  * over from its read.
  *
  *   hub in our store   one transaction: assigned
- *   hub elsewhere      one transaction: assigning -> 202 -> the hub is called -> one more: assigned
- *                      or failed. When this instance dies in between, the device registers again.
- *   a webhook chooses  as elsewhere: the webhook is asked after the 202 (custom.c), so that a slow
- *                      one keeps no device waiting
- *   no hub             one transaction: failed
+ *   hub elsewhere      one transaction: assigning, and an errand (errand.h) -> 202 -> whichever
+ *                      instance comes first calls the hub -> one more: assigned or failed
+ *   a webhook chooses  one transaction: assigning -> 202 -> the webhook is asked (custom.c), so
+ * that a slow one keeps no device waiting -> one more. When this instance dies in between, the
+ * device registers again no hub             one transaction: failed
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -62,9 +62,15 @@ lk_previous_hub(const struct lk_reg_op *op)
 }
 
 const struct lk_hub_link *
+lk_provision_link(const struct lk_provision *p, const struct lk_hub *hub)
+{
+    return hub->kind == LK_HUB_EMBEDDED ? &p->config.embedded : &p->config.remote;
+}
+
+const struct lk_hub_link *
 lk_op_link(const struct lk_reg_op *op, const struct lk_hub *hub)
 {
-    return hub->kind == LK_HUB_EMBEDDED ? &op->p->config.embedded : &op->p->config.remote;
+    return lk_provision_link(op->p, hub);
 }
 
 /* NULL and *ret_why when there is none (service-api.md section 10). */
@@ -201,8 +207,7 @@ lk_assignment_record(struct lk_reg_op *op, const struct lk_hub *hub, struct lk_r
     if (e->initial_twin.len > 0 && lk_buf_text(&e->initial_twin) == NULL) {
         return LK_ERR_NOMEM; /* from here on it is text */
     }
-    next->status =
-        lk_op_link(op, hub)->ops->assign_in_txn != NULL ? LK_REG_ASSIGNED : LK_REG_ASSIGNING;
+    next->status = lk_errand_needed(op, hub) ? LK_REG_ASSIGNING : LK_REG_ASSIGNED;
     return hub_keys_make(op, next);
 }
 
@@ -274,8 +279,7 @@ assign_done(void *arg, enum lk_err err)
         return;
     }
     if (hub_is_next) {
-        lk_hub_call(op);
-        return;
+        lk_errands_look(op->p->errands);
     }
     lk_op_end(op);
 }

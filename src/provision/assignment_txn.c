@@ -1,5 +1,5 @@
 /*
- * The transaction that makes an assignment, and the second one that a hub elsewhere needs.
+ * The transaction that makes an assignment, and the second one that a webhook's choice needs.
  *
  * Everything that the loop judged is compared again: the enrollment by its etag, the hub by its
  * being linked, the generation by the store. run() may be called again, so it only writes what
@@ -11,8 +11,8 @@
 #include "base/log.h"
 #include "provision/provision_int.h"
 
-static enum lk_err
-audit_append(struct lk_txn *tx, const struct lk_reg_op *op, const struct lk_registration *r)
+enum lk_err
+lk_assignment_audit(struct lk_txn *tx, const char *request_id, const struct lk_registration *r)
 {
     LK_AUTO_BUF struct lk_buf detail = LK_BUF_INIT;
     bool failed = r->status == LK_REG_FAILED;
@@ -26,7 +26,7 @@ audit_append(struct lk_txn *tx, const struct lk_reg_op *op, const struct lk_regi
                              "\"srkName\":\"",
                              r->operation_id, r->hub, r->device_id,
                              lk_dps_substatus_name((enum lk_dps_substatus)r->substatus),
-                             (int)r->error_code, op->request_id)) != LK_OK ||
+                             (int)r->error_code, request_id)) != LK_OK ||
         (err = lk_hex_encode(r->srk_name, r->srk_name_len, &detail)) != LK_OK ||
         (r->group[0] != '\0' &&
          (err = lk_buf_printf(&detail, "\",\"group\":\"%s", r->group)) != LK_OK) ||
@@ -61,24 +61,17 @@ enrollment_still(struct lk_txn *tx, const struct lk_reg_op *op)
     return err;
 }
 
-/* initialAssignment only for an identity that is new; "unchanged" is what the others tell. */
-static enum lk_dps_substatus
-substatus_of(const struct lk_reg_op *op, bool existed)
+enum lk_dps_substatus
+lk_substatus_of(const char *previous, const char *hub, bool migrate, bool existed)
 {
-    const char *previous = lk_previous_hub(op);
-
-    if (previous != NULL && strcmp(previous, op->next.hub) != 0) {
-        return op->enrollment.reprovision_migrate ? LK_DPS_SUB_MIGRATED : LK_DPS_SUB_RESET;
+    if (previous != NULL && strcmp(previous, hub) != 0) {
+        return migrate ? LK_DPS_SUB_MIGRATED : LK_DPS_SUB_RESET;
     }
     return existed ? LK_DPS_SUB_REPROVISIONED : LK_DPS_SUB_INITIAL;
 }
 
-/*
- * Only the same SRK can still hold the old key: after TPM2_Clear nothing opens it any more, and
- * what an earlier owner kept must be worth nothing.
- */
-static bool
-old_key_lives(const struct lk_reg_op *op)
+bool
+lk_old_key_lives(const struct lk_reg_op *op)
 {
     const struct lk_registration *was = &op->record, *now = &op->next;
 
@@ -99,45 +92,53 @@ hub_assign_of(struct lk_reg_op *op)
                               .key_len = keys->primary.len,
                               .secondary_key = keys->secondary.data,
                               .secondary_key_len = keys->secondary.len,
-                              .keep_old_key = old_key_lives(op),
+                              .keep_old_key = lk_old_key_lives(op),
                               .from_hub = moves ? previous : NULL,
                               .migrate = moves && op->enrollment.reprovision_migrate,
                               .initial_twin =
-                                  has_twin ? lk_buf_text(&op->enrollment.initial_twin) : NULL};
+                                  has_twin ? lk_buf_text(&op->enrollment.initial_twin) : NULL,
+                              .iot_edge = op->enrollment.iot_edge};
 
     return a;
 }
 
-/*
- * The identity that the device had, on another hub or under another device id, is of no use to it
- * any more, and its key must not stay good. Its hub is left here when that is ours; an adapter
- * leaves its own. The new identity came first: what fails in between leaves one too many, never
- * none.
- */
+/* What it has on a hub of ours that it leaves for another one of ours. */
 static enum lk_err
-old_identity_leave(struct lk_txn *tx, const struct lk_reg_op *op)
+carried_read(struct lk_txn *tx, const struct lk_reg_op *op, const struct lk_hub_assign *a,
+             struct lk_hub_snapshot *ret)
 {
-    const char *previous = lk_previous_hub(op), *device_id = op->record.device_id;
     struct lk_hub old = {.sealed_connection = LK_BUF_INIT};
-    const struct lk_hub_link *link;
+    const struct lk_hub_link *link = &op->p->config.embedded;
     enum lk_err err;
 
-    if (previous == NULL ||
-        (strcmp(previous, op->next.hub) == 0 && strcmp(device_id, op->next.device_id) == 0)) {
+    if (!a->migrate || link->ops->read_in_txn == NULL) {
         return LK_OK;
     }
-    err = lk_txn_hub_get(tx, previous, &old);
-    if (err == LK_ERR_NOT_FOUND) {
-        return LK_OK; /* no longer linked: not ours to change */
-    }
-    if (err != LK_OK) {
-        return err;
-    }
-    link = lk_op_link(op, &old);
-    if (link->ops != NULL && link->ops->remove_in_txn != NULL) {
-        err = link->ops->remove_in_txn(link->ctx, tx, &old, device_id);
+    err = lk_txn_hub_get(tx, a->from_hub, &old);
+    if (err == LK_OK && old.kind == LK_HUB_EMBEDDED) {
+        err = link->ops->read_in_txn(link->ctx, tx, &old, op->record.device_id, ret);
     }
     lk_hub_fini(&old);
+    return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+}
+
+static enum lk_err
+identity_assign(struct lk_txn *tx, struct lk_reg_op *op, bool *ret_existed)
+{
+    const struct lk_hub_link *link = lk_op_link(op, &op->hub);
+    struct lk_hub_assign a = hub_assign_of(op);
+    struct lk_hub_snapshot carried = {.found = false};
+    enum lk_err err = carried_read(tx, op, &a, &carried);
+
+    a.migrate = carried.found;
+    if (carried.found) {
+        a.iot_edge = carried.iot_edge;
+        a.initial_twin = carried.twin.len > 0 ? lk_buf_text(&carried.twin) : NULL;
+    }
+    if (err == LK_OK) {
+        err = link->ops->assign_in_txn(link->ctx, tx, &a, ret_existed);
+    }
+    lk_hub_snapshot_fini(&carried);
     return err;
 }
 
@@ -145,16 +146,21 @@ old_identity_leave(struct lk_txn *tx, const struct lk_reg_op *op)
 static enum lk_err
 hub_assign_in_txn(struct lk_txn *tx, struct lk_reg_op *op)
 {
-    const struct lk_hub_link *link = lk_op_link(op, &op->hub);
-    struct lk_hub_assign a = hub_assign_of(op);
+    const struct lk_move move = {.old_hub = lk_previous_hub(op),
+                                 .old_device_id = op->record.device_id,
+                                 .hub = op->next.hub,
+                                 .device_id = op->next.device_id,
+                                 .version = op->next.generation,
+                                 .etag = ""};
     bool existed;
     enum lk_err err;
 
-    if ((err = link->ops->assign_in_txn(link->ctx, tx, &a, &existed)) != LK_OK ||
-        (err = old_identity_leave(tx, op)) != LK_OK) {
+    if ((err = identity_assign(tx, op, &existed)) != LK_OK ||
+        (err = lk_old_identity_leave(tx, op->p, &move)) != LK_OK) {
         return err;
     }
-    op->next.substatus = (int)substatus_of(op, existed);
+    op->next.substatus = (int)lk_substatus_of(move.old_hub, op->next.hub,
+                                              op->enrollment.reprovision_migrate, existed);
     return LK_OK;
 }
 
@@ -168,15 +174,23 @@ hub_still(struct lk_txn *tx, struct lk_reg_op *op)
     return err == LK_ERR_NOT_FOUND ? LK_ERR_PRECONDITION : err;
 }
 
-/* A hub elsewhere, or a webhook, has yet to be asked. */
+/* The record while a hub elsewhere, or a webhook, has yet to be asked. */
 static enum lk_err
-assigning_put(struct lk_txn *tx, const struct lk_reg_op *op)
+assigning_put(struct lk_txn *tx, const struct lk_reg_op *op, uint64_t expected_generation)
 {
     struct lk_registration r = op->next;
     enum lk_err err = lk_previous_keep(op, &r);
 
+    r.status = LK_REG_ASSIGNING;
     r.auth_key_len = 0;
-    return err != LK_OK ? err : lk_txn_registration_put(tx, &r, r.generation - 1);
+    return err != LK_OK ? err : lk_txn_registration_put(tx, &r, expected_generation);
+}
+
+/* The webhook has yet to say which hub it is. */
+static bool
+hub_is_open(const struct lk_reg_op *op)
+{
+    return op->next.status == LK_REG_ASSIGNING && op->next.hub[0] == '\0';
 }
 
 enum lk_err
@@ -193,50 +207,54 @@ lk_assign_run(struct lk_txn *tx, void *arg)
         (err = hub_still(tx, op)) != LK_OK) {
         return err;
     }
-    if (next->status == LK_REG_ASSIGNING) {
-        return assigning_put(tx, op);
+    if (next->status == LK_REG_ASSIGNING && !hub_is_open(op)) {
+        err = lk_errand_assign_put(tx, op);
+    } else {
+        err = lk_errand_assign_drop(tx, op);
+    }
+    if (err != LK_OK || next->status == LK_REG_ASSIGNING) {
+        return err != LK_OK ? err : assigning_put(tx, op, next->generation - 1);
     }
     if ((next->status == LK_REG_ASSIGNED && (err = hub_assign_in_txn(tx, op)) != LK_OK) ||
         (err = lk_txn_registration_put(tx, next, next->generation - 1)) != LK_OK) {
         return err;
     }
-    return audit_append(tx, op, next);
+    return lk_assignment_audit(tx, op->request_id, next);
 }
 
-/* ---- after `assigning`: hubs elsewhere, and what a webhook chose -------------------------------
+/* ---- after `assigning`: what a webhook chose ---------------------------------------------------
  */
 
-/* A hub of ours that was chosen after the answer gets the device now, if all is as it was. */
+/* The hub that was chosen gets the device now, or an errand, if all is as it was. */
 static enum lk_err
 late_assign(struct lk_txn *tx, struct lk_reg_op *op)
 {
-    enum lk_err err;
+    enum lk_err err = enrollment_still(tx, op);
 
-    if ((err = enrollment_still(tx, op)) == LK_OK && (err = hub_still(tx, op)) == LK_OK) {
-        return hub_assign_in_txn(tx, op);
-    }
     if (err == LK_ERR_PRECONDITION) {
-        return lk_failure_record(op, LK_DPS_CUSTOM_FAILED,
-                                 "The enrollment or the hub was changed meanwhile", &op->next);
+        return lk_failure_record(op, LK_DPS_CUSTOM_FAILED, "The enrollment was changed meanwhile",
+                                 &op->next);
     }
-    return err;
+    if (err == LK_OK && (err = hub_still(tx, op)) == LK_ERR_PRECONDITION) {
+        return lk_failure_record(op, LK_DPS_NO_HUB, "The hub is no longer linked", &op->next);
+    }
+    if (err != LK_OK) {
+        return err;
+    }
+    if (lk_errand_needed(op, &op->hub)) {
+        op->next.status = LK_REG_ASSIGNING;
+        return lk_errand_assign_put(tx, op);
+    }
+    op->next.status = LK_REG_ASSIGNED;
+    return hub_assign_in_txn(tx, op);
 }
 
 /* op->next as it shall be in the store. */
 static enum lk_err
 outcome_record(struct lk_txn *tx, struct lk_reg_op *op)
 {
-    const struct lk_hub_link *link = lk_op_link(op, &op->hub);
-
-    if (op->fail_code != 0) {
-        return lk_failure_record(op, op->fail_code, op->fail_why, &op->next);
-    }
-    op->next.status = LK_REG_ASSIGNED;
-    if (link->ops->assign_in_txn != NULL) {
-        return late_assign(tx, op);
-    }
-    op->next.substatus = (int)substatus_of(op, op->hub_existed);
-    return old_identity_leave(tx, op);
+    return op->fail_code != 0 ? lk_failure_record(op, op->fail_code, op->fail_why, &op->next)
+                              : late_assign(tx, op);
 }
 
 /* The outcome, unless a newer attestation has taken over. */
@@ -254,11 +272,16 @@ outcome_run(struct lk_txn *tx, void *arg)
     if (!ours) {
         return err == LK_ERR_NOT_FOUND ? LK_OK : err;
     }
-    if ((err = outcome_record(tx, op)) != LK_OK ||
-        (err = lk_txn_registration_put(tx, &op->next, op->next.generation)) != LK_OK) {
+    if ((err = outcome_record(tx, op)) != LK_OK) {
         return err;
     }
-    return audit_append(tx, op, &op->next);
+    if (op->next.status == LK_REG_ASSIGNING) {
+        return assigning_put(tx, op, op->next.generation);
+    }
+    if ((err = lk_txn_registration_put(tx, &op->next, op->next.generation)) != LK_OK) {
+        return err;
+    }
+    return lk_assignment_audit(tx, op->request_id, &op->next);
 }
 
 static void
@@ -271,6 +294,7 @@ outcome_done(void *arg, enum lk_err err)
                LK_F_TEXT("registration_id", op->next.id), LK_F_ERR(err));
     } else {
         lk_status_count(op->next.status);
+        lk_errands_look(op->p->errands);
     }
     lk_op_end(op);
 }
@@ -280,27 +304,4 @@ lk_outcome_write(struct lk_reg_op *op)
 {
     op->job = (struct lk_job){.run = outcome_run, .done = outcome_done, .arg = op};
     lk_store_write(op->p->config.session, &op->job);
-}
-
-static void
-hub_assigned(void *arg, enum lk_err err, bool existed)
-{
-    struct lk_reg_op *op = arg;
-
-    if (err == LK_ERR_REFUSED) {
-        lk_assignment_fail(op, LK_DPS_HUB_REFUSED, "The hub refused");
-    } else if (err != LK_OK) {
-        lk_assignment_fail(op, LK_DPS_UNAVAILABLE, "The hub did not answer");
-    }
-    op->hub_existed = existed;
-    lk_outcome_write(op);
-}
-
-void
-lk_hub_call(struct lk_reg_op *op)
-{
-    const struct lk_hub_link *link = lk_op_link(op, &op->hub);
-    struct lk_hub_assign a = hub_assign_of(op);
-
-    link->ops->assign(link->ctx, &a, hub_assigned, op);
 }

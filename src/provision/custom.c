@@ -4,7 +4,7 @@
  * hub may be answered.
  *
  *   assigning is committed -> 202 -> the webhook is asked -> hub here: one transaction
- *                                                         -> hub elsewhere: it is called first
+ *                                                         -> hub elsewhere: an errand (errand.h)
  *
  * Whatever goes wrong is a failed registration that keeps the device on the hub it was on:
  *   400207  the webhook could not be asked, or what it answered is no answer
@@ -82,30 +82,6 @@ fail(struct lk_reg_op *op, int32_t code, const char *why)
     lk_outcome_write(op);
 }
 
-/* The hub with its connection, which a list of hubs does not have. */
-static enum lk_err
-hub_read(struct lk_txn *tx, void *arg)
-{
-    struct lk_reg_op *op = arg;
-
-    lk_hub_fini(&op->hub);
-    return lk_txn_hub_get(tx, op->next.hub, &op->hub);
-}
-
-static void
-hub_known(void *arg, enum lk_err err)
-{
-    struct lk_reg_op *op = arg;
-
-    if (err != LK_OK) {
-        fail(op, LK_DPS_NO_HUB, "the hub that it chose is gone");
-    } else if (lk_op_link(op, &op->hub)->ops->assign_in_txn != NULL) {
-        lk_outcome_write(op);
-    } else {
-        lk_hub_call(op);
-    }
-}
-
 /* Take the answer's hub, twin and payload. */
 static enum lk_err
 answer_take(struct lk_reg_op *op, const struct lk_hub *hub, struct lk_webhook_answer *answer)
@@ -137,8 +113,7 @@ answered(void *arg, struct lk_webhook_answer *answer)
         fail(op, LK_DPS_CUSTOM_FAILED, "internal error");
         return;
     }
-    op->job = (struct lk_job){.run = hub_read, .done = hub_known, .arg = op};
-    lk_store_read(op->p->config.session, &op->job);
+    lk_outcome_write(op);
 }
 
 void

@@ -20,8 +20,11 @@ lk_provision_new(const struct lk_provision_config *config, struct lk_provision *
         return LK_ERR_NOMEM;
     }
     p->config = *config;
+    p->config.hub_call_ms = config->hub_call_ms != 0 ? config->hub_call_ms : 5000;
+    p->config.hub_deadline_s = config->hub_deadline_s != 0 ? config->hub_deadline_s : 600;
     p->ring = lk_keyring_ref(config->keyring);
-    if ((err = lk_refusals_new(config, &p->refusals)) != LK_OK) {
+    if ((err = lk_refusals_new(config, &p->refusals)) != LK_OK ||
+        (err = lk_errands_new(p, &p->errands)) != LK_OK) {
         return err;
     }
     *ret = lk_provision_take(&p);
@@ -34,7 +37,8 @@ lk_provision_free(struct lk_provision *p)
     if (p == NULL) {
         return;
     }
-    assert(p->refusals == NULL || lk_provision_pending(p) == 0);
+    assert(p->errands == NULL || lk_provision_pending(p) == 0);
+    lk_errands_free(p->errands);
     lk_refusals_free(p->refusals);
     lk_ek_trust_free(p->trust);
     lk_keyring_free(p->ring);
@@ -44,7 +48,19 @@ lk_provision_free(struct lk_provision *p)
 size_t
 lk_provision_pending(const struct lk_provision *p)
 {
-    return p->ops_count + (lk_refusals_busy(p->refusals) ? 1 : 0);
+    return p->ops_count + (lk_refusals_busy(p->refusals) ? 1 : 0) + lk_errands_pending(p->errands);
+}
+
+void
+lk_provision_tick(struct lk_provision *p)
+{
+    lk_errands_look(p->errands);
+}
+
+void
+lk_provision_stop(struct lk_provision *p)
+{
+    lk_errands_stop(p->errands);
 }
 
 void

@@ -29,6 +29,9 @@ struct lk_provision_config {
     struct lk_hub_link embedded;    /* hubs of LK_HUB_EMBEDDED */
     struct lk_hub_link remote;      /* hubs of LK_HUB_HTTP; ops NULL: none are served */
     struct lk_webhook webhook;      /* who is asked for custom allocation */
+    uint32_t hub_call_ms;           /* longest time of one call to a hub elsewhere; 0: 5000 */
+    uint32_t hub_deadline_s;        /* a registration that such a hub has not taken by then has
+                                       failed; 0: 600 */
     uint32_t epoch_s;               /* life of a challenge: this long to twice as long */
     uint32_t audit_refusals_per_s;  /* refusals recorded one by one by this loop; the rest is
                                        counted (refusal.c) */
@@ -42,10 +45,15 @@ LK_DEFINE_AUTO(struct lk_provision, lk_provision, lk_provision_free);
 
 /*
  * Calls without an answer, and work that goes on after one: audit records of refusals on their way,
- * hubs elsewhere that have not answered. A service that stops takes no more calls, and dispatches
+ * hubs elsewhere that are being called. A service that stops takes no more calls, and dispatches
  * the session until this is 0.
  */
 size_t lk_provision_pending(const struct lk_provision *p);
+
+/* To be called every second: what is due at hubs elsewhere is begun. */
+void lk_provision_tick(struct lk_provision *p);
+/* The service stops: nothing more is begun at hubs elsewhere. What is left is for the next one. */
+void lk_provision_stop(struct lk_provision *p);
 
 /* Use another keyring from now on (rotation). Calls under way keep the one that they began with. */
 void lk_provision_set_keyring(struct lk_provision *p, struct lk_keyring *ring);

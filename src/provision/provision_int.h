@@ -5,6 +5,7 @@
  *   assignment.c    the hub and its key
  *   assignment_txn.c  the transaction that makes it so
  *   custom.c        the hub that a webhook chooses
+ *   errand*.c       what is still to be done at hubs elsewhere (errand.h)
  *   poll.c          poll and look-up
  *   member.c        devices without a TPM
  *   ek_member.c     devices that a group admits by their EK's certificate
@@ -73,6 +74,7 @@ struct lk_provision {
     struct lk_provision_config config;
     struct lk_keyring *ring;
     struct lk_refusals *refusals;
+    struct lk_errands *errands;
     size_t ops_count;          /* begun and not ended */
     struct lk_ek_trust *trust; /* parsed copy of what the store trusts; NULL: none yet */
     int64_t trust_version;     /* that it is a copy of */
@@ -134,7 +136,6 @@ struct lk_reg_op {
     struct lk_buf payload; /* the device's own, kept for a webhook */
     int32_t fail_code;     /* after `assigning`: 0, or why nothing is assigned */
     char fail_why[160];
-    bool hub_existed;
 };
 
 /* Begin an operation; NULL when there is no memory: then it has been answered. */
@@ -237,6 +238,7 @@ const struct lk_hub *lk_op_hub_find(const struct lk_reg_op *op, const char *name
 /* The hub that the device was given before, also when a later registration failed; NULL: none. */
 const char *lk_previous_hub(const struct lk_reg_op *op);
 const struct lk_hub_link *lk_op_link(const struct lk_reg_op *op, const struct lk_hub *hub);
+const struct lk_hub_link *lk_provision_link(const struct lk_provision *p, const struct lk_hub *hub);
 
 /* Into a record that assigns nothing: the hub that the device is really on, for a later one to
  * leave.
@@ -248,11 +250,59 @@ LK_MUST_CHECK enum lk_err lk_failure_record(const struct lk_reg_op *op, int32_t 
 
 /* Write op->next and what belongs to it; arg is the op. LK_ERR_PRECONDITION: start over. */
 LK_MUST_CHECK enum lk_err lk_assign_run(struct lk_txn *tx, void *arg);
-/* Ask a hub elsewhere, write the outcome, end the operation. */
-void lk_hub_call(struct lk_reg_op *op);
-/* Write what became of `assigning`: op->next, or op->fail_code. Ends the operation. */
+/* Write what became of a webhook's `assigning`: op->next, an errand for it, or op->fail_code. Ends
+ * the operation. */
 void lk_outcome_write(struct lk_reg_op *op);
 void lk_status_count(enum lk_reg_status status);
+
+/* initialAssignment only for an identity that is new; "unchanged" is what the others tell. previous
+ * may be NULL. */
+enum lk_dps_substatus lk_substatus_of(const char *previous, const char *hub, bool migrate,
+                                      bool existed);
+/* Only the same SRK can still hold the old key: after TPM2_Clear nothing opens it any more, and
+ * what an earlier owner kept must be worth nothing. */
+bool lk_old_key_lives(const struct lk_reg_op *op);
+LK_MUST_CHECK enum lk_err lk_assignment_audit(struct lk_txn *tx, const char *request_id,
+                                              const struct lk_registration *r);
+
+/* Where a device was (NULL or "": nowhere) and where it is now. */
+struct lk_move {
+    const char *old_hub, *old_device_id, *hub, *device_id;
+    uint64_t version; /* of the registration */
+    const char *etag; /* of the old identity; "": not known */
+};
+/*
+ * The identity that the device had, on another hub or under another device id, is of no use to it
+ * any more, and its key must not stay good: it goes with the transaction, or by an errand. The new
+ * identity came first: what fails in between leaves one too many, never none.
+ */
+LK_MUST_CHECK enum lk_err lk_old_identity_leave(struct lk_txn *tx, const struct lk_provision *p,
+                                                const struct lk_move *m);
+
+/* ---- errands (errand.h) ---------------------------------------------------------------------- */
+
+struct lk_errands;
+LK_MUST_CHECK enum lk_err lk_errands_new(struct lk_provision *p, struct lk_errands **ret);
+void lk_errands_free(struct lk_errands *s); /* nothing may be pending */
+size_t lk_errands_pending(const struct lk_errands *s);
+/* Look for what is due: something was added, or time has passed. */
+void lk_errands_look(struct lk_errands *s);
+/* No further try begins, and those under way end after their present step. */
+void lk_errands_stop(struct lk_errands *s);
+bool lk_errands_stopping(const struct lk_errands *s);
+
+/* Whether giving op's device this hub takes calls to a hub elsewhere. */
+bool lk_errand_needed(const struct lk_reg_op *op, const struct lk_hub *hub);
+/* With the registration op->next, in its transaction; op->hub is the hub. The drop is for one that
+ * needs no errand, and ends one of an earlier registration all the same. */
+LK_MUST_CHECK enum lk_err lk_errand_assign_put(struct lk_txn *tx, const struct lk_reg_op *op);
+LK_MUST_CHECK enum lk_err lk_errand_assign_drop(struct lk_txn *tx, const struct lk_reg_op *op);
+/* For an identity at a hub elsewhere. The cancel: the device has come back there. */
+LK_MUST_CHECK enum lk_err lk_errand_leave_put(struct lk_txn *tx, const char *hub,
+                                              const char *device_id, uint64_t version,
+                                              const char *etag);
+LK_MUST_CHECK enum lk_err lk_errand_leave_cancel(struct lk_txn *tx, const char *hub,
+                                                 const char *device_id);
 
 /* ---- custom allocation --------------------------------------------------------------------- */
 

@@ -431,6 +431,30 @@ answered(void *arg, const struct lk_reg_answer *answer)
 }
 
 void
+rig_turn(struct rig *r)
+{
+    dispatch(r);
+}
+
+void
+rig_forget(struct rig *r)
+{
+    assert_null(r->forgotten);
+    r->forgotten = r->p;
+    r->p = NULL;
+    assert_int_equal(lk_provision_new(&r->config, &r->p), LK_OK);
+}
+
+void
+rig_remember(struct rig *r)
+{
+    rig_settle(r);
+    lk_provision_free(r->p);
+    r->p = r->forgotten;
+    r->forgotten = NULL;
+}
+
+void
 rig_wait(struct rig *r, const struct rig_answer *a)
 {
     while (!a->answered) {

@@ -28,7 +28,7 @@ struct rig {
     struct lk_hub_core *core;
     struct lk_srk_cache *cache;
     struct lk_provision_config config;
-    struct lk_provision *p;
+    struct lk_provision *p, *forgotten;
     struct lk_job gate; /* a write job that lasts from rig_hold() to rig_release() */
     sem_t gate_open;
     bool gate_done;
@@ -111,6 +111,13 @@ void rig_register_begin(struct rig_device *d, const char *token, struct rig_answ
 void rig_wait(struct rig *r, const struct rig_answer *a);
 void rig_settle_to(struct rig *r, size_t count);
 void rig_settle(struct rig *r);
+/* Wait for the next thing that the store has done. */
+void rig_turn(struct rig *r);
+
+/* From here on another process serves, which shares nothing but the store; what the first one waits
+ * for goes on waiting. And back; the second one must have settled. */
+void rig_forget(struct rig *r);
+void rig_remember(struct rig *r);
 
 /* A token for resource signed in the TPM with an opened key. */
 void rig_sign(const struct softtpm_opened *key, const char *resource, int64_t expiry_s,

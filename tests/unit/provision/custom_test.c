@@ -56,15 +56,30 @@ static const struct lk_webhook_ops fake_ops = {.ask = fake_ask};
 /* The hub elsewhere takes every device at once. */
 static unsigned remote_calls;
 
-static void
-remote_assign(void *ctx, const struct lk_hub_assign *a, lk_hub_assigned_fn *done, void *arg)
+static unsigned
+remote_reserve(void *ctx, const char *hub, unsigned wanted)
 {
-    assert_string_equal(a->hub->name, REMOTE_HUB);
-    remote_calls++;
-    done(arg, LK_OK, false);
+    return wanted;
 }
 
-static const struct lk_hub_link_ops remote_ops = {.assign = remote_assign};
+static void
+remote_release(void *ctx, const char *hub, unsigned count)
+{
+}
+
+static void
+remote_create(void *ctx, const struct lk_hub *hub, const struct lk_hub_identity *id,
+              lk_hub_done_fn *done, void *arg)
+{
+    struct lk_hub_answer answer = {.err = LK_OK, .detail = ""};
+
+    assert_string_equal(hub->name, REMOTE_HUB);
+    remote_calls++;
+    done(arg, &answer);
+}
+
+static const struct lk_hub_link_ops remote_ops = {
+    .reserve = remote_reserve, .release = remote_release, .create = remote_create};
 
 static void
 add_fakes(struct lk_provision_config *config)

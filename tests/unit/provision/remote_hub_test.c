@@ -1,6 +1,6 @@
 /*
- * Tests of src/provision/assignment.c with hubs that are not in our store: the device is told
- * `assigning` until the hub has answered, whatever the answer is and whenever it comes.
+ * Tests of src/provision/errand*.c: hubs that are not in our store. The device is told `assigning`
+ * until the hub has it, whatever the hub does and whoever dies; each case names the calls in order.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,54 +10,130 @@
 
 #include <cmocka.h>
 
+#include "provision/errand.h"
 #include "support/rig.h"
 
 #define REMOTE_HUB "remote.example.test"
+#define REMOTE_HUB_2 "remote2.example.test"
 
 static struct softtpm_key *ek, *srk;
 
-/* A hub that answers when a test says so, and remembers what it was asked. */
+/* ---- a hub that answers when a test says so ----------------------------------------------------
+ */
+
 struct call {
-    char hub[LK_HOST_NAME_MAX + 1], device_id[LK_DEVICE_ID_MAX + 1], from_hub[LK_HOST_NAME_MAX + 1];
-    char twin[64];
-    uint8_t key[32];
-    bool keep_old_key, migrate;
-    lk_hub_assigned_fn *done;
+    char what[160]; /* "create remote.example.test dev-1" */
+    char twin[96], etag[32];
+    uint8_t keys[2][64];
+    size_t keys_len[2];
+    bool with_twin, answered;
+    lk_hub_done_fn *done;
     void *arg;
 };
 
-static struct call calls[4];
+static struct call calls[32];
 static size_t calls_count;
-static bool at_once; /* answer LK_OK within the call */
+static unsigned room; /* errands that the link lets begin */
+static int held;      /* reservations */
 
-static void
-fake_assign(void *ctx, const struct lk_hub_assign *a, lk_hub_assigned_fn *done, void *arg)
+static struct call *
+call_begin(const char *what, const struct lk_hub *hub, const char *device_id, lk_hub_done_fn *done,
+           void *arg)
 {
     struct call *c = &calls[calls_count++];
 
     assert_true(calls_count <= LK_ARRAY_LEN(calls));
-    assert_int_equal(a->key_len, sizeof(c->key));
-    (void)snprintf(c->hub, sizeof(c->hub), "%s", a->hub->name);
-    (void)snprintf(c->device_id, sizeof(c->device_id), "%s", a->device_id);
-    (void)snprintf(c->from_hub, sizeof(c->from_hub), "%s", a->from_hub == NULL ? "" : a->from_hub);
-    (void)snprintf(c->twin, sizeof(c->twin), "%s", a->initial_twin == NULL ? "" : a->initial_twin);
-    memcpy(c->key, a->key, sizeof(c->key));
-    c->keep_old_key = a->keep_old_key;
-    c->migrate = a->migrate;
+    memset(c, 0, sizeof(*c));
+    (void)snprintf(c->what, sizeof(c->what), "%s %.60s %.60s", what, hub->name, device_id);
     c->done = done;
     c->arg = arg;
-    if (at_once) {
-        done(arg, LK_OK, false);
-    }
+    return c;
 }
 
-static const struct lk_hub_link_ops fake_ops = {.assign = fake_assign};
+static void
+identity_copy(struct call *c, const struct lk_hub_identity *id)
+{
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(c->keys[i], id->keys[i], id->keys_len[i]);
+        c->keys_len[i] = id->keys_len[i];
+    }
+    (void)snprintf(c->twin, sizeof(c->twin), "%s", id->twin == NULL ? "" : id->twin);
+}
+
+static unsigned
+fake_reserve(void *ctx, const char *hub, unsigned wanted)
+{
+    unsigned granted = wanted < room ? wanted : room;
+
+    held += (int)granted;
+    return granted;
+}
+
+static void
+fake_release(void *ctx, const char *hub, unsigned count)
+{
+    held -= (int)count;
+    assert_true(held >= 0);
+}
+
+static void
+fake_read(void *ctx, const struct lk_hub *hub, const char *device_id, bool with_twin,
+          lk_hub_done_fn *done, void *arg)
+{
+    call_begin("read", hub, device_id, done, arg)->with_twin = with_twin;
+}
+
+static void
+fake_create(void *ctx, const struct lk_hub *hub, const struct lk_hub_identity *id,
+            lk_hub_done_fn *done, void *arg)
+{
+    identity_copy(call_begin("create", hub, id->device_id, done, arg), id);
+}
+
+static void
+fake_update(void *ctx, const struct lk_hub *hub, const struct lk_hub_snapshot *was,
+            const struct lk_hub_identity *id, lk_hub_done_fn *done, void *arg)
+{
+    struct call *c = call_begin("update", hub, id->device_id, done, arg);
+
+    identity_copy(c, id);
+    (void)snprintf(c->etag, sizeof(c->etag), "%.20s", was->etag);
+}
+
+static void
+fake_twin_merge(void *ctx, const struct lk_hub *hub, const char *device_id, const char *twin,
+                lk_hub_done_fn *done, void *arg)
+{
+    struct call *c = call_begin("merge", hub, device_id, done, arg);
+
+    (void)snprintf(c->twin, sizeof(c->twin), "%s", twin);
+}
+
+static void
+fake_remove(void *ctx, const struct lk_hub *hub, const char *device_id, const char *etag,
+            lk_hub_done_fn *done, void *arg)
+{
+    struct call *c = call_begin("remove", hub, device_id, done, arg);
+
+    (void)snprintf(c->etag, sizeof(c->etag), "%.20s", etag);
+}
+
+static const struct lk_hub_link_ops fake_ops = {.reserve = fake_reserve,
+                                                .release = fake_release,
+                                                .read = fake_read,
+                                                .create = fake_create,
+                                                .update = fake_update,
+                                                .twin_merge = fake_twin_merge,
+                                                .remove = fake_remove};
 
 static void
 add_fake(struct lk_provision_config *config)
 {
     config->remote.ops = &fake_ops;
 }
+
+/* ---- the fixture -------------------------------------------------------------------------------
+ */
 
 struct fixture {
     struct rig rig;
@@ -88,9 +164,11 @@ setup(void **state)
     static struct fixture f;
 
     calls_count = 0;
-    at_once = false;
+    room = 16;
+    held = 0;
     rig_start(&f.rig, add_fake);
     rig_hub_add(&f.rig, REMOTE_HUB, LK_HUB_HTTP);
+    rig_hub_add(&f.rig, REMOTE_HUB_2, LK_HUB_HTTP);
     f.tpm = softtpm_new(ek, srk);
     f.device = (struct rig_device){.rig = &f.rig, .scope = RIG_SCOPE, .id = "dev-1", .tpm = f.tpm};
     rig_enroll(&f.rig, RIG_SCOPE, "dev-1", f.tpm, NULL);
@@ -104,18 +182,81 @@ teardown(void **state)
 {
     struct fixture *f = *state;
 
+    rig_settle(&f->rig);
+    assert_int_equal(held, 0);
     softtpm_free(f->tpm);
     rig_stop(&f->rig);
     return 0;
 }
 
+/* Dispatch until so many calls were begun. */
 static void
-answer(struct fixture *f, size_t call, enum lk_err err, bool existed)
+wait_calls(struct fixture *f, size_t count)
 {
-    size_t pending = lk_provision_pending(f->rig.p);
+    while (calls_count < count) {
+        rig_turn(&f->rig);
+    }
+    assert_int_equal(calls_count, count);
+}
 
-    calls[call].done(calls[call].arg, err, existed);
-    rig_settle_to(&f->rig, pending - 1);
+/* Let what is under way come to rest but for calls that are not answered; no new call may begin. */
+static void
+rest(struct fixture *f)
+{
+    size_t open = 0, before = calls_count;
+
+    for (size_t i = 0; i < calls_count; i++) {
+        open += calls[i].answered ? 0 : 1;
+    }
+    rig_settle_to(&f->rig, open);
+    assert_int_equal(calls_count, before);
+}
+
+static void
+expect(size_t call, const char *what)
+{
+    assert_true(call < calls_count);
+    assert_string_equal(calls[call].what, what);
+}
+
+static void
+answer_with(size_t call, enum lk_err err, struct lk_hub_snapshot *s)
+{
+    struct lk_hub_snapshot none = {.found = false};
+    struct lk_hub_answer a = {
+        .err = err, .detail = "as the test says", .snapshot = s != NULL ? s : &none};
+
+    assert_false(calls[call].answered);
+    calls[call].answered = true;
+    calls[call].done(calls[call].arg, &a);
+    lk_hub_snapshot_fini(a.snapshot);
+}
+
+static void
+answer(size_t call, enum lk_err err)
+{
+    answer_with(call, err, NULL);
+}
+
+/* The device is there, with these keys. */
+static void
+answer_found(size_t call, const char *etag, const uint8_t *primary, const uint8_t *secondary,
+             const char *twin)
+{
+    struct lk_hub_snapshot s = {.found = true};
+    const uint8_t *keys[2] = {primary, secondary};
+
+    assert_int_equal(lk_strcpy(s.etag, sizeof(s.etag), etag), LK_OK);
+    for (size_t i = 0; i < 2; i++) {
+        if (keys[i] != NULL) {
+            memcpy(s.keys[i], keys[i], 32);
+            s.keys_len[i] = 32;
+        }
+    }
+    if (twin != NULL) {
+        assert_int_equal(lk_buf_puts(&s.twin, twin), LK_OK);
+    }
+    answer_with(call, LK_OK, &s);
 }
 
 static void
@@ -128,35 +269,27 @@ assert_status(struct fixture *f, enum lk_dps_status status, struct rig_answer *r
     assert_int_equal(ret->state.auth_key.len > 0, status == LK_DPS_ASSIGNED);
 }
 
-/* Assigning while the hub thinks; then assigned, with the key that the hub was given. */
+/* Assigned, here, like this, and with the key that a call gave to the hub. */
 static void
-assigned_when_the_hub_says_so(void **state)
+assert_assigned(struct fixture *f, const char *hub, enum lk_dps_substatus substatus, size_t call)
 {
-    struct fixture *f = *state;
     RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
     struct softtpm_opened key;
 
-    rig_attest(&f->device);
-    assert_int_equal(calls_count, 1);
-    assert_string_equal(calls[0].hub, REMOTE_HUB);
-    assert_string_equal(calls[0].device_id, "dev-1");
-    assert_string_equal(calls[0].from_hub, "");
-    assert_false(calls[0].keep_old_key);
-    assert_int_equal(lk_provision_pending(f->rig.p), 1);
-    assert_status(f, LK_DPS_ASSIGNING, &a);
-    answer(f, 0, LK_OK, false);
     assert_status(f, LK_DPS_ASSIGNED, &a);
-    assert_int_equal(a.state.substatus, LK_DPS_SUB_INITIAL);
-    assert_string_equal(a.state.assigned_hub, REMOTE_HUB);
+    assert_string_equal(a.state.assigned_hub, hub);
+    assert_int_equal(a.state.substatus, substatus);
     assert_null(softtpm_open(f->tpm, a.state.auth_key.data, a.state.auth_key.len, &key));
-    assert_memory_equal(key.key, calls[0].key, 32);
-    assert_int_equal(rig_audit_count(&f->rig, "registration.assigned", NULL, 0), 1);
+    assert_int_equal(calls[call].keys_len[0], 32);
+    assert_memory_equal(key.key, calls[call].keys[0], 32);
+}
 
-    rig_attest(&f->device);
-    assert_true(calls[1].keep_old_key);
-    answer(f, 1, LK_OK, true);
-    assert_status(f, LK_DPS_ASSIGNED, &a);
-    assert_int_equal(a.state.substatus, LK_DPS_SUB_REPROVISIONED);
+static void
+assert_assigning(struct fixture *f)
+{
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+
+    assert_status(f, LK_DPS_ASSIGNING, &a);
 }
 
 static void
@@ -170,68 +303,377 @@ assert_failed(struct fixture *f, int32_t code)
     assert_string_equal(a.state.assigned_hub, "");
 }
 
-/* The hub refuses, or cannot be reached: failed, with a code each; the next try starts anew. */
+/* The first registration, taken by the hub; call 0 gave it its key. */
 static void
-fails_when_the_hub_does_not(void **state)
+assign_first(struct fixture *f)
+{
+    rig_attest(&f->device);
+    wait_calls(f, 1);
+    expect(0, "create " REMOTE_HUB " dev-1");
+    answer(0, LK_OK);
+    rest(f);
+}
+
+/* ---- one hub -----------------------------------------------------------------------------------
+ */
+
+/* Assigning while the hub thinks; then assigned, with the key that the hub was given. */
+static void
+first_assignment_creates(void **state)
 {
     struct fixture *f = *state;
-    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+
+    rig_attest(&f->device);
+    wait_calls(f, 1);
+    assert_assigning(f);
+    expect(0, "create " REMOTE_HUB " dev-1");
+    assert_int_equal(calls[0].keys_len[1], 32); /* that nobody knows */
+    answer(0, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_INITIAL, 0);
+    assert_int_equal(rig_audit_count(&f->rig, "registration.assigned", NULL, 0), 1);
+}
+
+/* Again at the same hub: read, then an update on condition of what was read; the old key stays. */
+static void
+registers_again(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t other[32] = {7};
+
+    assign_first(f);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    expect(1, "read " REMOTE_HUB " dev-1");
+    answer_found(1, "e1", calls[0].keys[0], other, NULL);
+    wait_calls(f, 3);
+    expect(2, "update " REMOTE_HUB " dev-1");
+    assert_string_equal(calls[2].etag, "e1");
+    assert_memory_equal(calls[2].keys[1], calls[0].keys[0], 32);
+    assert_assigning(f);
+    answer(2, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_REPROVISIONED, 2);
+}
+
+/* The hub has lost the device: it is made again. */
+static void
+registers_again_after_a_loss(void **state)
+{
+    struct fixture *f = *state;
+
+    assign_first(f);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    answer(1, LK_OK); /* not found */
+    wait_calls(f, 3);
+    expect(2, "create " REMOTE_HUB " dev-1");
+    answer(2, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_INITIAL, 2);
+}
+
+/* The identity is there already, a stranger's: its keys are replaced, and none of them stays. */
+static void
+finds_a_stranger(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t theirs[32] = {9};
+
+    rig_attest(&f->device);
+    wait_calls(f, 1);
+    answer(0, LK_ERR_EXISTS);
+    wait_calls(f, 2);
+    expect(1, "read " REMOTE_HUB " dev-1");
+    answer_found(1, "e1", theirs, theirs, NULL);
+    wait_calls(f, 3);
+    expect(2, "update " REMOTE_HUB " dev-1");
+    assert_int_equal(calls[2].keys_len[1], 32);
+    assert_memory_not_equal(calls[2].keys[1], theirs, 32);
+    answer(2, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_REPROVISIONED, 2);
+}
+
+/* ---- what goes wrong ---------------------------------------------------------------------------
+ */
+
+static void
+later(struct fixture *f, int64_t s)
+{
+    rig_advance_s(&f->rig, s);
+    lk_provision_tick(f->rig.p);
+}
+
+/* No answer: tried again after a pause, not before; then all is well. */
+static void
+tries_again(void **state)
+{
+    struct fixture *f = *state;
+
+    rig_attest(&f->device);
+    wait_calls(f, 1);
+    answer(0, LK_ERR_TIMEOUT);
+    rest(f);
+    lk_provision_tick(f->rig.p);
+    rest(f);
+    assert_assigning(f);
+    later(f, 1);
+    wait_calls(f, 2);
+    expect(1, "create " REMOTE_HUB " dev-1");
+    assert_memory_equal(calls[1].keys[0], calls[0].keys[0], 32); /* the same key, always */
+    answer(1, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_INITIAL, 1);
+}
+
+/* An earlier try had made it, and only its answer was lost. */
+static void
+tries_again_what_was_done(void **state)
+{
+    struct fixture *f = *state;
+
+    rig_attest(&f->device);
+    wait_calls(f, 1);
+    answer(0, LK_ERR_NETWORK);
+    rest(f);
+    later(f, 1);
+    wait_calls(f, 2);
+    answer(1, LK_ERR_EXISTS);
+    wait_calls(f, 3);
+    answer_found(2, "e1", calls[0].keys[0], NULL, NULL);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_INITIAL, 0);
+}
+
+/* Somebody changed the device between read and update: read again, soon. */
+static void
+update_meets_another(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t other[32] = {7};
+
+    assign_first(f);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    answer_found(1, "e1", other, NULL, NULL);
+    wait_calls(f, 3);
+    answer(2, LK_ERR_PRECONDITION);
+    rest(f);
+    later(f, 1);
+    wait_calls(f, 4);
+    expect(3, "read " REMOTE_HUB " dev-1");
+    answer_found(3, "e2", other, NULL, NULL);
+    wait_calls(f, 5);
+    assert_string_equal(calls[4].etag, "e2");
+    answer(4, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_REPROVISIONED, 4);
+}
+
+/* Each by its code once the deadline has passed: the hub was dead, the hub refused us. */
+static void
+deadline(void **state)
+{
+    struct fixture *f = *state;
     char detail[512];
 
     rig_attest(&f->device);
-    answer(f, 0, LK_ERR_REFUSED, false);
-    assert_failed(f, LK_DPS_HUB_REFUSED);
-    rig_attest(&f->device);
-    answer(f, 1, LK_ERR_NETWORK, false);
+    wait_calls(f, 1);
+    answer(0, LK_ERR_NETWORK);
+    rest(f);
+    room = 0; /* the breaker is open */
+    later(f, 599);
+    rest(f);
+    assert_assigning(f);
+    later(f, 2);
+    rest(f);
     assert_failed(f, LK_DPS_UNAVAILABLE);
-    assert_int_equal(rig_audit_count(&f->rig, "registration.failed", detail, sizeof(detail)), 2);
+    assert_int_equal(rig_audit_count(&f->rig, "registration.failed", detail, sizeof(detail)), 1);
     assert_non_null(strstr(detail, "503001"));
+
+    room = 1;
     rig_attest(&f->device);
-    assert_string_equal(calls[2].from_hub, "");
-    answer(f, 2, LK_OK, false);
-    assert_status(f, LK_DPS_ASSIGNED, &a);
-    assert_int_equal(a.state.substatus, LK_DPS_SUB_INITIAL);
+    wait_calls(f, 2);
+    answer(1, LK_ERR_REFUSED);
+    rest(f);
+    assert_assigning(f);
+    later(f, 601);
+    rest(f);
+    assert_failed(f, LK_DPS_HUB_REFUSED);
+
+    rig_attest(&f->device);
+    wait_calls(f, 3);
+    answer(2, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_INITIAL, 2);
 }
 
-/* An answer to an attestation that another has followed changes nothing. */
+/* What the hub will never take fails at once. */
 static void
-late_answer(void **state)
+hub_does_not_take_it(void **state)
 {
     struct fixture *f = *state;
-    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
-    struct softtpm_opened key;
 
     rig_attest(&f->device);
-    rig_attest(&f->device);
-    assert_int_equal(lk_provision_pending(f->rig.p), 2);
-    answer(f, 1, LK_OK, true);
-    answer(f, 0, LK_ERR_NETWORK, false);
-    assert_status(f, LK_DPS_ASSIGNED, &a);
-    assert_null(softtpm_open(f->tpm, a.state.auth_key.data, a.state.auth_key.len, &key));
-    assert_memory_equal(key.key, calls[1].key, 32);
-    assert_int_equal(rig_audit_count(&f->rig, "registration.failed", NULL, 0), 0);
+    wait_calls(f, 1);
+    answer(0, LK_ERR_UNSUPPORTED);
+    rest(f);
+    assert_failed(f, LK_DPS_HUB_REFUSED);
+    later(f, 100);
+    rest(f);
 }
 
-/* A hub that answers within the call. */
+/* A process dies after the call and before the commit: another takes over when the lease is out. */
 static void
-answer_within_the_call(void **state)
+the_process_dies(void **state)
 {
     struct fixture *f = *state;
-    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
 
-    at_once = true;
     rig_attest(&f->device);
+    wait_calls(f, 1);
+    rig_forget(&f->rig); /* the other process: it knows nothing but the store */
+    later(f, 29);
     rig_settle(&f->rig);
-    assert_status(f, LK_DPS_ASSIGNED, &a);
+    assert_int_equal(calls_count, 1);
+    later(f, 2);
+    wait_calls(f, 2);
+    expect(1, "create " REMOTE_HUB " dev-1");
+    assert_memory_equal(calls[1].keys[0], calls[0].keys[0], 32);
+    answer(1, LK_ERR_EXISTS);
+    wait_calls(f, 3);
+    answer_found(2, "e1", calls[0].keys[0], NULL, NULL);
+    rig_settle(&f->rig);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_INITIAL, 0);
+    rig_remember(&f->rig);
+    answer(0, LK_OK); /* the dead one's, after all: it changes nothing */
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_INITIAL, 0);
+    assert_int_equal(rig_audit_count(&f->rig, "registration.assigned", NULL, 0), 1);
 }
 
-/* The record goes while the hub thinks: there is nothing to report to. */
+/* One errand at a time when the link says so, and none that it does not grant. */
+static void
+room_is_kept(void **state)
+{
+    struct fixture *f = *state;
+
+    room = 0;
+    rig_attest(&f->device);
+    rest(f);
+    later(f, 5);
+    rest(f);
+    assert_int_equal(calls_count, 0);
+    assert_assigning(f);
+    room = 1;
+    later(f, 1);
+    wait_calls(f, 1);
+    answer(0, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_INITIAL, 0);
+}
+
+/* ---- overtaken ---------------------------------------------------------------------------------
+ */
+
+/* A slow try of an earlier registration changes nothing any more, and its outcome is nobody's. */
+static void
+overtaken(void **state)
+{
+    struct fixture *f = *state;
+
+    assign_first(f);
+    rig_attest(&f->device);
+    wait_calls(f, 2); /* read */
+    rig_attest(&f->device);
+    wait_calls(f, 3);
+    expect(2, "read " REMOTE_HUB " dev-1");
+    answer_found(1, "e1", calls[0].keys[0], NULL, NULL);
+    rest(f); /* no update */
+    answer_found(2, "e1", calls[0].keys[0], NULL, NULL);
+    wait_calls(f, 4);
+    expect(3, "update " REMOTE_HUB " dev-1");
+    assert_memory_equal(calls[3].keys[1], calls[0].keys[0], 32);
+    answer(3, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_REPROVISIONED, 3);
+    assert_int_equal(rig_audit_count(&f->rig, "registration.assigned", NULL, 0), 2);
+}
+
+/* The overtaken try's key is at the hub, and was told to nobody: the key before it is kept. */
+static void
+untold_keys_are_not_kept(void **state)
+{
+    struct fixture *f = *state;
+
+    assign_first(f);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    answer_found(1, "e1", calls[0].keys[0], NULL, NULL);
+    wait_calls(f, 3); /* update, which the hub carries out and does not answer */
+    rig_attest(&f->device);
+    wait_calls(f, 4);
+    answer_found(3, "e2", calls[2].keys[0], calls[0].keys[0], NULL);
+    wait_calls(f, 5);
+    expect(4, "update " REMOTE_HUB " dev-1");
+    assert_memory_equal(calls[4].keys[1], calls[0].keys[0], 32);
+    answer(4, LK_OK);
+    answer(2, LK_ERR_TIMEOUT);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_REPROVISIONED, 4);
+}
+
+/* After a registration that failed nobody knows whose key the hub's is: it does not stay. */
+static void
+no_old_key_after_a_failure(void **state)
+{
+    struct fixture *f = *state;
+
+    assign_first(f);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    answer(1, LK_ERR_NETWORK);
+    rest(f);
+    later(f, 601);
+    rest(f);
+    assert_failed(f, LK_DPS_UNAVAILABLE);
+    rig_attest(&f->device);
+    wait_calls(f, 3);
+    answer_found(2, "e1", calls[0].keys[0], NULL, NULL);
+    wait_calls(f, 4);
+    assert_memory_not_equal(calls[3].keys[1], calls[0].keys[0], 32);
+    answer(3, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_REPROVISIONED, 3);
+}
+
+/* The enrollment is disabled while the hub is away: no identity is made. */
+static void
+disabled_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+    struct lk_registration r;
+    bool enabled = false;
+
+    rig_attest(&f->device);
+    wait_calls(f, 1);
+    answer(0, LK_ERR_NETWORK);
+    rest(f);
+    rig_enrollment_change(&f->rig, "dev-1", rig_enrollment_set_enabled, &enabled);
+    later(f, 1);
+    rest(f);
+    assert_int_equal(rig_registration(&f->rig, "dev-1", &r), LK_OK);
+    assert_int_equal(r.status, LK_REG_FAILED);
+    lk_registration_fini(&r);
+}
+
 static enum lk_err
 record_delete_run(struct lk_txn *tx, void *arg)
 {
     return lk_txn_registration_delete(tx, RIG_SCOPE, "dev-1", NULL);
 }
 
+/* The record goes while the hub thinks: there is nothing to report to, and nothing is retried. */
 static void
 record_deleted_meanwhile(void **state)
 {
@@ -239,14 +681,201 @@ record_deleted_meanwhile(void **state)
     struct lk_registration r;
 
     rig_attest(&f->device);
+    wait_calls(f, 1);
     rig_write(&f->rig, record_delete_run, NULL);
-    answer(f, 0, LK_OK, false);
+    answer(0, LK_OK);
+    rest(f);
     assert_int_equal(rig_registration(&f->rig, "dev-1", &r), LK_OK);
     assert_int_equal(r.status, LK_REG_NONE);
     lk_registration_fini(&r);
+    later(f, 100);
+    rest(f);
 }
 
-/* ---- moving -------------------------------------------------------------------------------- */
+/* The hub is unlinked while it is away. */
+static void
+unlinked_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+
+    rig_attest(&f->device);
+    wait_calls(f, 1);
+    answer(0, LK_ERR_NETWORK);
+    rest(f);
+    rig_hub_delete(&f->rig, REMOTE_HUB);
+    later(f, 1);
+    rest(f);
+    assert_failed(f, LK_DPS_NO_HUB);
+}
+
+/* ---- moving ------------------------------------------------------------------------------------
+ */
+
+/* Data is carried over: old hub read, created on the new, deleted on the old; in that order. */
+static void
+moves_between_them(void **state)
+{
+    struct fixture *f = *state;
+
+    assign_first(f);
+    use_hub(f, REMOTE_HUB_2);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    expect(1, "read " REMOTE_HUB " dev-1");
+    assert_true(calls[1].with_twin);
+    answer_found(1, "old", calls[0].keys[0], NULL, "{\"tags\":{\"a\":1}}");
+    wait_calls(f, 3);
+    expect(2, "create " REMOTE_HUB_2 " dev-1");
+    assert_string_equal(calls[2].twin, "{\"tags\":{\"a\":1}}");
+    assert_assigning(f);
+    answer(2, LK_OK);
+    wait_calls(f, 4);
+    expect(3, "remove " REMOTE_HUB " dev-1");
+    assert_string_equal(calls[3].etag, "old");
+    assert_assigned(f, REMOTE_HUB_2, LK_DPS_SUB_MIGRATED, 2);
+    answer(3, LK_OK);
+    rest(f);
+    later(f, 100);
+    rest(f);
+}
+
+static void
+twin_set(struct lk_enrollment *e, void *arg)
+{
+    e->reprovision_migrate = false;
+    assert_int_equal(lk_buf_puts(&e->initial_twin, arg), LK_OK);
+}
+
+/* Data is reset: created with the initial twin, then the old one read for its etag and deleted. */
+static void
+moves_with_a_reset(void **state)
+{
+    struct fixture *f = *state;
+    char twin[] = "{\"tags\":{}}";
+
+    assign_first(f);
+    use_hub(f, REMOTE_HUB_2);
+    rig_enrollment_change(&f->rig, "dev-1", twin_set, twin);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    expect(1, "create " REMOTE_HUB_2 " dev-1");
+    assert_string_equal(calls[1].twin, twin);
+    answer(1, LK_OK);
+    wait_calls(f, 3);
+    expect(2, "read " REMOTE_HUB " dev-1");
+    assert_false(calls[2].with_twin);
+    answer_found(2, "e9", calls[0].keys[0], NULL, NULL);
+    wait_calls(f, 4);
+    expect(3, "remove " REMOTE_HUB " dev-1");
+    assert_string_equal(calls[3].etag, "e9");
+    answer(3, LK_ERR_PRECONDITION); /* changed since: it is read again */
+    rest(f);
+    later(f, 1);
+    wait_calls(f, 5);
+    expect(4, "read " REMOTE_HUB " dev-1");
+    answer(4, LK_OK); /* gone */
+    rest(f);
+    assert_assigned(f, REMOTE_HUB_2, LK_DPS_SUB_RESET, 1);
+    later(f, 100);
+    rest(f);
+}
+
+/* What is left of the device at the new hub gets the data that it brings. */
+static void
+moves_onto_a_leftover(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t theirs[32] = {9};
+
+    assign_first(f);
+    use_hub(f, REMOTE_HUB_2);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    answer_found(1, "old", calls[0].keys[0], NULL, "{\"tags\":{\"a\":1}}");
+    wait_calls(f, 3);
+    answer(2, LK_ERR_EXISTS);
+    wait_calls(f, 4);
+    answer_found(3, "e1", theirs, NULL, NULL);
+    wait_calls(f, 5);
+    expect(4, "update " REMOTE_HUB_2 " dev-1");
+    answer(4, LK_OK);
+    wait_calls(f, 6);
+    expect(5, "merge " REMOTE_HUB_2 " dev-1");
+    assert_string_equal(calls[5].twin, "{\"tags\":{\"a\":1}}");
+    answer(5, LK_OK);
+    wait_calls(f, 7);
+    expect(6, "remove " REMOTE_HUB " dev-1");
+    answer(6, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB_2, LK_DPS_SUB_MIGRATED, 4);
+}
+
+/* The old hub is dead: the device is not moved without its data, and nothing is made or deleted. */
+static void
+old_hub_is_dead(void **state)
+{
+    struct fixture *f = *state;
+
+    assign_first(f);
+    use_hub(f, REMOTE_HUB_2);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    answer(1, LK_ERR_NETWORK);
+    rest(f);
+    assert_assigning(f);
+    later(f, 601);
+    rest(f);
+    assert_failed(f, LK_DPS_UNAVAILABLE);
+
+    rig_attest(&f->device); /* it is remembered where the device really is */
+    wait_calls(f, 3);
+    expect(2, "read " REMOTE_HUB " dev-1");
+    answer_found(2, "old", calls[0].keys[0], NULL, NULL);
+    wait_calls(f, 4);
+    answer(3, LK_OK);
+    wait_calls(f, 5);
+    answer(4, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB_2, LK_DPS_SUB_MIGRATED, 3);
+}
+
+/* Back before the old identity was deleted: then it is not, whoever comes first. */
+static void
+comes_back_in_time(void **state)
+{
+    struct fixture *f = *state;
+
+    assign_first(f);
+    use_hub(f, REMOTE_HUB_2);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    answer_found(1, "old", calls[0].keys[0], NULL, NULL);
+    wait_calls(f, 3);
+    answer(2, LK_OK);
+    wait_calls(f, 4);
+    answer(3, LK_ERR_NETWORK); /* the delete */
+    rest(f);
+    later(f, 2);
+    wait_calls(f, 5);
+    expect(4, "read " REMOTE_HUB " dev-1"); /* for the etag; slow */
+    use_hub(f, REMOTE_HUB);
+    rig_attest(&f->device);
+    wait_calls(f, 6);
+    expect(5, "read " REMOTE_HUB_2 " dev-1");
+    answer_found(4, "old", calls[0].keys[0], NULL, NULL);
+    rest(f); /* nothing is deleted */
+    answer_found(5, "e2", calls[2].keys[0], NULL, NULL);
+    wait_calls(f, 7);
+    expect(6, "create " REMOTE_HUB " dev-1");
+    answer(6, LK_OK);
+    wait_calls(f, 8);
+    expect(7, "remove " REMOTE_HUB_2 " dev-1");
+    answer(7, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_MIGRATED, 6);
+    later(f, 1000);
+    rest(f);
+}
 
 /* From our hub to the other: ours is left once the other has the device, not before. */
 static void
@@ -261,86 +890,85 @@ moves_there(void **state)
     rig_provision(&f->device, &a, &key);
     use_hub(f, REMOTE_HUB);
     rig_attest(&f->device);
-    assert_string_equal(calls[0].from_hub, RIG_HUB);
-    assert_true(calls[0].migrate);
+    wait_calls(f, 1);
+    expect(0, "create " REMOTE_HUB " dev-1");
     assert_int_equal(rig_identity(&f->rig, RIG_HUB, "dev-1", &id), LK_OK);
-    answer(f, 0, LK_ERR_TIMEOUT, false);
-    assert_failed(f, LK_DPS_UNAVAILABLE);
-    assert_int_equal(rig_identity(&f->rig, RIG_HUB, "dev-1", &id), LK_OK);
-
-    rig_attest(&f->device);
-    assert_string_equal(calls[1].from_hub, RIG_HUB); /* remembered through the failure */
-    answer(f, 1, LK_OK, false);
-    assert_status(f, LK_DPS_ASSIGNED, &a);
-    assert_int_equal(a.state.substatus, LK_DPS_SUB_MIGRATED);
+    answer(0, LK_OK);
+    rest(f);
+    assert_assigned(f, REMOTE_HUB, LK_DPS_SUB_MIGRATED, 0);
     assert_int_equal(rig_identity(&f->rig, RIG_HUB, "dev-1", &id), LK_ERR_NOT_FOUND);
 }
 
-/* A device that registers again while the other hub thinks leaves ours all the same. */
-static void
-moves_impatiently(void **state)
-{
-    struct fixture *f = *state;
-    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
-    struct softtpm_opened key;
-    struct lk_identity id;
-
-    use_hub(f, RIG_HUB);
-    rig_provision(&f->device, &a, &key);
-    use_hub(f, REMOTE_HUB);
-    rig_attest(&f->device);
-    rig_attest(&f->device);
-    assert_string_equal(calls[1].from_hub, RIG_HUB);
-    answer(f, 0, LK_OK, false);
-    assert_int_equal(rig_identity(&f->rig, RIG_HUB, "dev-1", &id), LK_OK);
-    answer(f, 1, LK_OK, true);
-    assert_int_equal(rig_identity(&f->rig, RIG_HUB, "dev-1", &id), LK_ERR_NOT_FOUND);
-    assert_status(f, LK_DPS_ASSIGNED, &a);
-    assert_int_equal(a.state.substatus, LK_DPS_SUB_MIGRATED);
-}
-
-/* And back; a reset carries nothing over. */
+/* And back: the other is read first, and left last. */
 static void
 moves_back(void **state)
 {
     struct fixture *f = *state;
     RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
-    struct softtpm_opened key;
+    struct lk_identity id;
 
-    rig_attest(&f->device);
-    answer(f, 0, LK_OK, false);
+    assign_first(f);
     use_hub(f, RIG_HUB);
-    rig_provision(&f->device, &a, &key);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    expect(1, "read " REMOTE_HUB " dev-1");
+    assert_true(calls[1].with_twin);
+    assert_int_equal(rig_identity(&f->rig, RIG_HUB, "dev-1", &id), LK_ERR_NOT_FOUND);
+    answer_found(1, "old", calls[0].keys[0], NULL, "{\"tags\":{\"a\":1}}");
+    wait_calls(f, 3);
+    expect(2, "remove " REMOTE_HUB " dev-1");
+    assert_int_equal(rig_identity(&f->rig, RIG_HUB, "dev-1", &id), LK_OK);
+    answer(2, LK_OK);
+    rest(f);
+    assert_status(f, LK_DPS_ASSIGNED, &a);
     assert_string_equal(a.state.assigned_hub, RIG_HUB);
     assert_int_equal(a.state.substatus, LK_DPS_SUB_MIGRATED);
 }
 
+/* Back with a reset: at once, and the other is left after that. */
 static void
-twin_set(struct lk_enrollment *e, void *arg)
-{
-    e->reprovision_migrate = false;
-    assert_int_equal(lk_buf_puts(&e->initial_twin, arg), LK_OK);
-}
-
-/* The hub gets the initial twin, and is told not to carry data over. */
-static void
-initial_twin_and_reset(void **state)
+moves_back_with_a_reset(void **state)
 {
     struct fixture *f = *state;
     RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
     struct softtpm_opened key;
     char twin[] = "{\"tags\":{}}";
 
+    assign_first(f);
     use_hub(f, RIG_HUB);
-    rig_provision(&f->device, &a, &key);
-    use_hub(f, REMOTE_HUB);
     rig_enrollment_change(&f->rig, "dev-1", twin_set, twin);
-    rig_attest(&f->device);
-    assert_string_equal(calls[0].twin, twin);
-    assert_false(calls[0].migrate);
-    answer(f, 0, LK_OK, false);
-    assert_status(f, LK_DPS_ASSIGNED, &a);
+    rig_provision(&f->device, &a, &key);
     assert_int_equal(a.state.substatus, LK_DPS_SUB_RESET);
+    lk_provision_tick(f->rig.p);
+    wait_calls(f, 2);
+    expect(1, "read " REMOTE_HUB " dev-1");
+    answer_found(1, "old", calls[0].keys[0], NULL, NULL);
+    wait_calls(f, 3);
+    expect(2, "remove " REMOTE_HUB " dev-1");
+    answer(2, LK_OK);
+    rest(f);
+}
+
+/* A hub that is away for a week keeps an identity that is nobody's: the errand ends. */
+static void
+left_behind(void **state)
+{
+    struct fixture *f = *state;
+
+    assign_first(f);
+    use_hub(f, REMOTE_HUB_2);
+    rig_attest(&f->device);
+    wait_calls(f, 2);
+    answer_found(1, "old", calls[0].keys[0], NULL, NULL);
+    wait_calls(f, 3);
+    answer(2, LK_OK);
+    wait_calls(f, 4);
+    answer(3, LK_ERR_NETWORK);
+    rest(f);
+    later(f, 7 * 24 * 3600 + 1);
+    rest(f);
+    later(f, 100);
+    rest(f);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -349,15 +977,32 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(assigned_when_the_hub_says_so),
-        CASE(fails_when_the_hub_does_not),
-        CASE(late_answer),
-        CASE(answer_within_the_call),
+        CASE(first_assignment_creates),
+        CASE(registers_again),
+        CASE(registers_again_after_a_loss),
+        CASE(finds_a_stranger),
+        CASE(tries_again),
+        CASE(tries_again_what_was_done),
+        CASE(update_meets_another),
+        CASE(deadline),
+        CASE(hub_does_not_take_it),
+        CASE(the_process_dies),
+        CASE(room_is_kept),
+        CASE(overtaken),
+        CASE(untold_keys_are_not_kept),
+        CASE(no_old_key_after_a_failure),
+        CASE(disabled_meanwhile),
         CASE(record_deleted_meanwhile),
+        CASE(unlinked_meanwhile),
+        CASE(moves_between_them),
+        CASE(moves_with_a_reset),
+        CASE(moves_onto_a_leftover),
+        CASE(old_hub_is_dead),
+        CASE(comes_back_in_time),
         CASE(moves_there),
-        CASE(moves_impatiently),
         CASE(moves_back),
-        CASE(initial_twin_and_reset),
+        CASE(moves_back_with_a_reset),
+        CASE(left_behind),
     };
     int failed;
 
