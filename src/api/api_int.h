@@ -8,7 +8,8 @@
 
 #define LK_RETRY_AFTER_BUSY "5" /* seconds, with 429 and 503 */
 
-/* Answer with the error body of device-protocol.md 1.8; the status is code / 1000. */
+/* Answer with the error body of device-protocol.md 1.8, and its code in a header; the status is
+ * code / 1000. */
 void lk_api_error(struct lk_http_request *req, int32_t code, const char *message);
 
 /* 405 with Allow, or 204 to OPTIONS. allow is a list of methods. */

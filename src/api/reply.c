@@ -1,4 +1,5 @@
 /* Answers and log lines that all surfaces have alike. */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -10,7 +11,10 @@ lk_api_error(struct lk_http_request *req, int32_t code, const char *message)
 {
     LK_AUTO_BUF struct lk_buf body = LK_BUF_INIT;
     int status = code / 1000;
+    char text[sizeof("-2147483648")];
 
+    (void)snprintf(text, sizeof(text), "%d", (int)code); /* any 32-bit number fits */
+    lk_http_reply_header(req, "x-ms-error-code", text);
     if (status == 429 || status == 503) {
         lk_http_reply_header(req, "Retry-After", LK_RETRY_AFTER_BUSY);
     }

@@ -54,21 +54,11 @@ call_log(struct lk_service_call *c, enum lk_log_level level, const char *event, 
 }
 
 static void
-answer_error(struct lk_service_call *c, int32_t code, const char *message)
-{
-    char text[16];
-
-    (void)snprintf(text, sizeof(text), "%d", (int)code);
-    lk_http_reply_header(c->req, "x-ms-error-code", text);
-    lk_api_error(c->req, code, message);
-}
-
-static void
 answer_fault(struct lk_service_call *c)
 {
     lk_metric_add(LK_M_SERVICE_REJECTED, 1);
     call_log(c, LK_LOG_INFO, "service.rejected", c->fault.code / 1000, c->fault.message);
-    answer_error(c, c->fault.code, c->fault.message);
+    lk_api_error(c->req, c->fault.code, c->fault.message);
 }
 
 /* One shape for all that is not let in. */
@@ -77,7 +67,7 @@ answer_refused(struct lk_service_call *c)
 {
     lk_metric_add(LK_M_SERVICE_REFUSED, 1);
     call_log(c, LK_LOG_WARNING, "service.refused", 401, c->access.reason);
-    answer_error(c, LK_DPS_UNAUTHORIZED, "Unauthorized");
+    lk_api_error(c->req, LK_DPS_UNAUTHORIZED, "Unauthorized");
 }
 
 static void
@@ -88,7 +78,7 @@ answer_failure(struct lk_service_call *c, enum lk_err err)
     lk_metric_add(LK_M_SERVICE_FAILED, 1);
     call_log(c, busy ? LK_LOG_WARNING : LK_LOG_ERROR, busy ? "service.busy" : "service.error",
              busy ? 429 : 500, lk_err_name(err));
-    answer_error(c, busy ? LK_DPS_THROTTLED : LK_DPS_INTERNAL,
+    lk_api_error(c->req, busy ? LK_DPS_THROTTLED : LK_DPS_INTERNAL,
                  busy ? "Busy, try again later" : "Internal error");
 }
 

@@ -80,7 +80,7 @@ errors(void **state)
     fake_http_expect(&req, 401, "\"errorCode\":401002");
     fake_http_expect(&req, 401, "\"trackingId\":\"0123456789abcdef0123456789abcdef\"");
     fake_http_expect(&req, 401, "\"message\":\"Unauthorized\"");
-    assert_string_equal(lk_buf_text(&req.answer_heads), "");
+    assert_string_equal(lk_buf_text(&req.answer_heads), "x-ms-error-code: 401002\n");
     fake_http_fini(&req);
     lk_api_error(&req, LK_DPS_UNAVAILABLE, "Busy");
     fake_http_expect(&req, 503, "\"errorCode\":503001");
