@@ -8,7 +8,7 @@ set -euo pipefail
 declare -A packages=(
     [build]="gcc libc6-dev meson ninja-build pkg-config libssl-dev libjansson-dev libevent-dev
         libhttp-parser-dev libsqlite3-dev libpq-dev libtss2-dev libcurl4-openssl-dev libsystemd-dev
-        libcmocka-dev libmosquitto-dev"
+        libcmocka-dev libmosquitto-dev mosquitto-dev"
     [test]="postgresql clang clang-format llvm g++ git swtpm tpm2-tools openssl python3-pytest
         python3-cryptography mandoc curl iproute2 util-linux procps systemd mosquitto
         mosquitto-clients"

@@ -1,5 +1,6 @@
 #include "base/buf.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,6 +187,18 @@ lk_buf_text(struct lk_buf *b)
     }
     b->data[b->len] = 0;
     return (const char *)b->data;
+}
+
+void
+lk_buf_consume(struct lk_buf *b, size_t len)
+{
+    assert(len <= b->len);
+    if (len == 0) {
+        return;
+    }
+    memmove(b->data, b->data + len, b->len - len);
+    b->len -= len;
+    lk_wipe(b->data + b->len, len);
 }
 
 void

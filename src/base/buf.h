@@ -65,6 +65,9 @@ const char *lk_buf_text(struct lk_buf *b);
  */
 uint8_t *lk_buf_extend(struct lk_buf *b, size_t len);
 
+/* Drop the first len bytes (wiped), len being at most what is there. */
+void lk_buf_consume(struct lk_buf *b, size_t len);
+
 /* Move the content of from into to (whose old content is wiped); from is empty afterwards. */
 void lk_buf_move(struct lk_buf *to, struct lk_buf *from);
 

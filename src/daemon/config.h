@@ -34,18 +34,20 @@ struct lk_config {
     char hub_ca_file[LK_CONFIG_TEXT_CAP];
     char client_regions[LK_CONFIG_TEXT_CAP];
     char region[LK_CONFIG_TEXT_CAP];
-    uint32_t workers;                   /* event loops; 0 (default): one a core */
-    uint32_t challenge_epoch_s;         /* default 600 */
-    uint32_t audit_refusals_per_s;      /* default 20 */
-    uint32_t bulk_max;                  /* default 10 */
-    uint32_t hub_call_ms;               /* default 5000 */
-    uint32_t hub_deadline_s;            /* default 600 */
-    uint32_t hub_calls_max;             /* default 16 */
-    uint32_t drain_ms;                  /* default 10000 */
-    uint32_t import_signature_required; /* 0 (default) or 1 */
-    uint32_t audit_reads;               /* 0 or 1 (default) */
-    enum lk_log_target log_target;      /* "json" (default) or "journald" */
-    enum lk_log_level log_level;        /* reloadable; default info */
+    char mqtt_socket[LK_CONFIG_TEXT_CAP]; /* where plugins of hubs' brokers connect */
+    char mqtt_user[LK_CONFIG_TEXT_CAP];   /* whom they run as; default mosquitto */
+    uint32_t workers;                     /* event loops; 0 (default): one a core */
+    uint32_t challenge_epoch_s;           /* default 600 */
+    uint32_t audit_refusals_per_s;        /* default 20 */
+    uint32_t bulk_max;                    /* default 10 */
+    uint32_t hub_call_ms;                 /* default 5000 */
+    uint32_t hub_deadline_s;              /* default 600 */
+    uint32_t hub_calls_max;               /* default 16 */
+    uint32_t drain_ms;                    /* default 10000 */
+    uint32_t import_signature_required;   /* 0 (default) or 1 */
+    uint32_t audit_reads;                 /* 0 or 1 (default) */
+    enum lk_log_target log_target;        /* "json" (default) or "journald" */
+    enum lk_log_level log_level;          /* reloadable; default info */
     struct lk_http_limits limits; /* http-head-max, http-handshake-ms, ...: the members' names */
 };
 

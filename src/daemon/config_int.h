@@ -15,6 +15,8 @@ enum lk_config_kind {
     LK_ROW_FILE_OR_NONE,
     LK_ROW_REGIONS, /* networks with their regions, or "none" */
     LK_ROW_REGION,  /* a name, or "none" */
+    LK_ROW_SOCKET,  /* the path of a local socket, or "none" */
+    LK_ROW_USER,    /* a user of this machine */
     LK_ROW_NUMBER,
     LK_ROW_LOG_TARGET,
     LK_ROW_LOG_LEVEL

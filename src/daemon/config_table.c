@@ -48,6 +48,13 @@ const struct lk_config_row lk_config_rows[] = {
                  "one."},
     {"region", LK_ROW_REGION, false, MEMBER(region), .fallback = "none",
      .sentence = "Region of devices from any other network."},
+    {"mqtt-socket", LK_ROW_SOCKET, false, MEMBER(mqtt_socket), .fallback = "none",
+     .sentence = "Local socket on which the plugins in hubs' Mosquitto brokers ask about devices; "
+                 "none: no hub has a broker. Of several services with one socket one serves it, "
+                 "and another when that ends."},
+    {"mqtt-user", LK_ROW_USER, false, MEMBER(mqtt_user), .fallback = "mosquitto",
+     .sentence = "User that the brokers run as, who may use the socket; its group needs the "
+                 "service's."},
     NUMBER("workers", workers, 0, 256, "", "0", "Event loops, each a thread; 0 is one a core."),
     NUMBER("challenge-epoch-s", challenge_epoch_s, 1, 86400, "s", "600",
            "How long a challenge can be answered: this long at least, twice as long at most."),

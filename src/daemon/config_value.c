@@ -10,6 +10,8 @@
 #include "net/regions.h"
 #include "wire/ids.h"
 
+#define SOCKET_PATH_MAX 102u /* bytes: the kernel takes 107 for the lock beside it too */
+
 enum lk_err
 lk_config_fail(const struct lk_config_place *at, const char *fmt, ...)
 {
@@ -208,6 +210,39 @@ region_set(const struct lk_config_place *at, const char *value, char *ret)
     return text_set(at, value, ret);
 }
 
+/* A path that the kernel takes for a socket, with ".lock" behind it for the lock. */
+static enum lk_err
+socket_set(const struct lk_config_place *at, const char *value, char *ret)
+{
+    char path[LK_CONFIG_TEXT_CAP];
+    enum lk_err err;
+
+    if (strcmp(value, "none") == 0) {
+        return text_set(at, value, ret);
+    }
+    if ((err = file_set(at, value, path)) != LK_OK) {
+        return err;
+    }
+    if (strlen(path) > SOCKET_PATH_MAX) {
+        return lk_config_fail(at, "expected a path of at most %u bytes, got \"%.64s\"",
+                              SOCKET_PATH_MAX, value);
+    }
+    return text_set(at, path, ret);
+}
+
+static enum lk_err
+user_set(const struct lk_config_place *at, const char *value, char *ret)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.";
+    size_t len = strlen(value);
+
+    if (len == 0 || len > 32 || strspn(value, letters) != len || value[0] == '-') {
+        return lk_config_fail(at, "expected the name of a user, got \"%.64s\"", value);
+    }
+    return text_set(at, value, ret);
+}
+
 static enum lk_err
 number_set(const struct lk_config_place *at, const struct lk_config_row *row, const char *value,
            struct lk_config *c)
@@ -257,6 +292,10 @@ lk_config_value_set(const struct lk_config_place *at, const struct lk_config_row
         return regions_set(at, value, text_at(c, row));
     case LK_ROW_REGION:
         return region_set(at, value, text_at(c, row));
+    case LK_ROW_SOCKET:
+        return socket_set(at, value, text_at(c, row));
+    case LK_ROW_USER:
+        return user_set(at, value, text_at(c, row));
     case LK_ROW_NUMBER:
         return number_set(at, row, value, c);
     case LK_ROW_LOG_TARGET:

@@ -91,7 +91,7 @@ workers_stopped(const struct lk_daemon *d)
             return false;
         }
     }
-    return true;
+    return d->broker == NULL || lk_broker_stopped(d->broker);
 }
 
 /* The probes are answered until the last device was; then the local listener goes. */
@@ -122,6 +122,7 @@ static void
 on_stop(void *ctx)
 {
     struct lk_daemon *d = ctx;
+    enum lk_err err;
 
     if (d->draining) {
         lk_log(LK_LOG_WARNING, "service.stopped", LK_F_TEXT("reason", "second signal"));
@@ -133,11 +134,13 @@ on_stop(void *ctx)
     lk_log(LK_LOG_INFO, "service.stopping", LK_F_INT("drain_ms", d->config.drain_ms));
     (void)sd_notify(0, "STOPPING=1"); /* without systemd there is nobody to tell */
     for (size_t i = 0; i < d->workers_count; i++) {
-        enum lk_err err = lk_worker_drain(d->workers[i], d->config.drain_ms);
-
+        err = lk_worker_drain(d->workers[i], d->config.drain_ms);
         if (err != LK_OK) { /* out of memory: the deadline ends it */
             lk_log(LK_LOG_ERROR, "worker.drain_failed", LK_F_ERR(err));
         }
+    }
+    if (d->broker != NULL && (err = lk_broker_drain(d->broker)) != LK_OK) { /* the same */
+        lk_log(LK_LOG_ERROR, "broker.drain_failed", LK_F_ERR(err));
     }
     lk_timer_arm(d->drain_timer, DRAIN_LOOK_MS);
 }
@@ -230,6 +233,25 @@ workers_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
         }
     }
     return LK_OK;
+}
+
+static enum lk_err
+broker_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
+{
+    const struct lk_broker_config opts = {.socket = d->config.mqtt_socket,
+                                          .user = d->config.mqtt_user,
+                                          .store = d->store,
+                                          .ring = d->ring};
+    char why[LK_BROKER_ERROR_CAP] = "";
+    enum lk_err err;
+
+    if (lk_config_list(d->config.mqtt_socket)[0] == '\0') {
+        return LK_OK;
+    }
+    if ((err = lk_broker_new(&opts, why, &d->broker)) != LK_OK) {
+        (void)snprintf(error, LK_DAEMON_ERROR_CAP, "%s", why[0] == '\0' ? lk_err_text(err) : why);
+    }
+    return err;
 }
 
 static void
@@ -327,7 +349,7 @@ workers_start(struct lk_daemon *d)
             return err;
         }
     }
-    return LK_OK;
+    return d->broker == NULL ? LK_OK : lk_broker_start(d->broker);
 }
 
 static enum lk_err
@@ -338,7 +360,7 @@ daemon_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
     /* The workers' port may be another instance's too, so it comes last: a second instance that the
      * local listener stops has not taken connections from the first. */
     if ((err = shared_open(d, error)) != LK_OK || (err = control_open(d, error)) != LK_OK ||
-        (err = workers_open(d, error)) != LK_OK) {
+        (err = broker_open(d, error)) != LK_OK || (err = workers_open(d, error)) != LK_OK) {
         return err;
     }
     return workers_start(d);
@@ -351,6 +373,7 @@ daemon_close(struct lk_daemon *d)
         lk_worker_free(d->workers[i]);
     }
     free(d->workers);
+    lk_broker_drop(&d->broker);
     lk_http_server_drop(&d->admin_server);
     lk_admin_api_free(d->admin_api);
     lk_auth_api_free(d->auth_api);

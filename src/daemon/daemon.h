@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "api/api.h"
+#include "broker/broker.h"
 #include "daemon/worker.h"
 #include "net/loop.h"
 
@@ -38,6 +39,7 @@ struct lk_daemon {
 
     struct lk_worker **workers; /* workers_count of them */
     size_t workers_count;
+    struct lk_broker *broker; /* NULL when switched off */
 
     /* The control loop. */
     struct lk_loop *loop;

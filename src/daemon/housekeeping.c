@@ -24,6 +24,9 @@ lk_daemon_stuck(const struct lk_daemon *d)
             stuck++;
         }
     }
+    if (d->broker != NULL && now - lk_broker_turned_ms(d->broker) > LK_STUCK_MS) {
+        stuck++;
+    }
     return stuck;
 }
 

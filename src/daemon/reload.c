@@ -75,6 +75,13 @@ renew_all(struct lk_daemon *d, struct lk_tls *tls, struct lk_keyring *ring)
                    LK_F_ERR(err));
         }
     }
+    if (d->broker != NULL) {
+        enum lk_err err = lk_broker_renew(d->broker, ring);
+
+        if (err != LK_OK) { /* the same */
+            lk_log(LK_LOG_ERROR, "broker.renew_failed", LK_F_ERR(err));
+        }
+    }
     lk_hub_core_set_keyring(d->hub, ring);
     (void)lk_tls_ref(tls); /* first: it may be the one that is in use */
     lk_tls_free(d->tls);
