@@ -11,6 +11,9 @@
 
 #define RETRY_AFTER_S "3" /* with every "assigning" (1.9) */
 
+/* The last api-version that knows no reprovisioning (service-api.md section 10). */
+#define LAST_WITHOUT_REPROVISIONING "2018-04-01"
+
 struct lk_device_api {
     struct lk_provision *provision;
     const struct lk_clock *clock;
@@ -247,6 +250,8 @@ device_api_handle(void *ctx, struct lk_http_request *http)
     req.certs_count = c->certs_count;
     req.region =
         api->regions == NULL ? NULL : lk_regions_of(api->regions, lk_http_request_peer(http));
+    req.before_reprovisioning =
+        lk_query_api_version_until(lk_http_request_query(http), LAST_WITHOUT_REPROVISIONING);
     if (c->op == &lk_device_op_poll) {
         req.operation_id = c->path.segments[4];
     } else {

@@ -198,6 +198,7 @@ reprovision_parse(const json_t *object, struct lk_svc_fault *fault, struct lk_en
                             "reprovisionPolicy: expected updateHubAssignment and "
                             "migrateDeviceData, each true or false");
     }
+    e->reprovision_chosen = true;
     e->reprovision_update_hub = json_is_true(json_object_get(policy, "updateHubAssignment"));
     e->reprovision_migrate = json_is_true(json_object_get(policy, "migrateDeviceData"));
     return LK_OK;

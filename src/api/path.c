@@ -81,24 +81,51 @@ is_api_version(const char *text, size_t len)
     return true;
 }
 
+/* The next api-version of *query, which is moved past it: false when there is none. Without '=' the
+ * value is NULL. */
+static bool
+version_next(const char **query, const char **ret, size_t *ret_len)
+{
+    static const char name[] = "api-version";
+
+    while (**query != '\0') {
+        const char *at = *query;
+        size_t len = strcspn(at, "&");
+        const char *equals = memchr(at, '=', len);
+        size_t name_len = equals == NULL ? len : (size_t)(equals - at);
+
+        *query += at[len] == '&' ? len + 1 : len;
+        if (lk_ascii_caseeq(at, name_len, name, strlen(name))) {
+            *ret = equals == NULL ? NULL : equals + 1;
+            *ret_len = equals == NULL ? 0 : len - name_len - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
 enum lk_err
 lk_query_api_version(const char *query)
 {
-    static const char name[] = "api-version";
+    const char *text;
     bool found = false;
+    size_t len;
 
-    while (*query != '\0') {
-        size_t len = strcspn(query, "&");
-        const char *equals = memchr(query, '=', len);
-        size_t name_len = equals == NULL ? len : (size_t)(equals - query);
-
-        if (lk_ascii_caseeq(query, name_len, name, strlen(name))) {
-            if (found || equals == NULL || !is_api_version(equals + 1, len - name_len - 1)) {
-                return LK_ERR_FORMAT;
-            }
-            found = true;
+    while (version_next(&query, &text, &len)) {
+        if (found || text == NULL || !is_api_version(text, len)) {
+            return LK_ERR_FORMAT;
         }
-        query += query[len] == '&' ? len + 1 : len;
+        found = true;
     }
     return found ? LK_OK : LK_ERR_NOT_FOUND;
+}
+
+bool
+lk_query_api_version_until(const char *query, const char *date)
+{
+    const char *text;
+    size_t len;
+
+    return version_next(&query, &text, &len) && text != NULL &&
+           strncmp(text, date, strlen(date)) <= 0;
 }

@@ -38,5 +38,8 @@ bool lk_path_is(const struct lk_path *path, size_t i, const char *word);
  * LK_ERR_FORMAT.
  */
 LK_MUST_CHECK enum lk_err lk_query_api_version(const char *query);
+/* Whether a query that has an api-version, which is judged already, has date ("2018-04-01") or an
+ * earlier one, preview or not. */
+bool lk_query_api_version_until(const char *query, const char *date);
 
 #endif

@@ -169,6 +169,7 @@ lk_cli_terms_apply(const struct lk_cli_terms *t, struct lk_enrollment *e)
         return err;
     }
     if (t->reprovision != NULL) {
+        e->reprovision_chosen = true;
         e->reprovision_update_hub = strcmp(t->reprovision, "never") != 0;
         e->reprovision_migrate = strcmp(t->reprovision, "migrate") == 0;
     }

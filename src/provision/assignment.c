@@ -61,6 +61,16 @@ lk_previous_hub(const struct lk_reg_op *op)
     return op->recorded && op->record.hub[0] != '\0' ? op->record.hub : NULL;
 }
 
+const char *
+lk_kept_hub(const struct lk_reg_op *op)
+{
+    const struct lk_enrollment *e = &op->enrollment;
+    bool never =
+        !e->reprovision_update_hub || (op->req.before_reprovisioning && !e->reprovision_chosen);
+
+    return never ? lk_previous_hub(op) : NULL;
+}
+
 const struct lk_hub_link *
 lk_provision_link(const struct lk_provision *p, const struct lk_hub *hub)
 {
@@ -78,14 +88,14 @@ static const struct lk_hub *
 hub_choose(const struct lk_reg_op *op, const char **ret_why)
 {
     const struct lk_enrollment *e = &op->enrollment;
-    const char *previous = lk_previous_hub(op);
+    const char *kept = lk_kept_hub(op);
     const struct lk_allocation_terms terms = {op->scope_allocation, op->req.region};
     const struct lk_hub *hub = NULL, *hubs;
     size_t count;
 
-    if (previous != NULL && !e->reprovision_update_hub) {
+    if (kept != NULL) {
         *ret_why = "The device keeps its hub, and that is no longer linked";
-        hub = lk_op_hub_find(op, previous);
+        hub = lk_op_hub_find(op, kept);
     } else {
         hubs = lk_op_hubs(op, &count);
         *ret_why = lk_allocate(e, &terms, hubs, count, &hub) == LK_ERR_CRYPTO

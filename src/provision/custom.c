@@ -42,15 +42,13 @@ lk_custom_record(struct lk_reg_op *op, struct lk_registration *next)
 static size_t
 hubs_list(const struct lk_reg_op *op, const struct lk_hub *ret[LK_LINKED_HUBS_MAX])
 {
-    const char *previous = lk_previous_hub(op);
+    const char *kept = lk_kept_hub(op);
     size_t count, listed = 0;
     const struct lk_hub *hubs = lk_op_hubs(op, &count);
 
     for (size_t i = 0; i < count && listed < LK_LINKED_HUBS_MAX; i++) {
-        bool stays = previous != NULL && !op->enrollment.reprovision_update_hub;
-
-        if (stays ? strcmp(hubs[i].name, previous) == 0
-                  : lk_hub_is_candidate(&op->enrollment, &hubs[i])) {
+        if (kept != NULL ? strcmp(hubs[i].name, kept) == 0
+                         : lk_hub_is_candidate(&op->enrollment, &hubs[i])) {
             ret[listed++] = &hubs[i];
         }
     }

@@ -120,6 +120,7 @@ lk_enrollment_from_row(const char *scope, const struct lk_manifest_row *row,
     }
     e->enabled = !row->disabled;
     e->allocation = (enum lk_allocation)row->allocation;
+    e->reprovision_chosen = row->reprovision != LK_MANIFEST_MIGRATE; /* that is the default */
     e->reprovision_update_hub = row->reprovision != LK_MANIFEST_NEVER;
     e->reprovision_migrate = row->reprovision == LK_MANIFEST_MIGRATE;
     memcpy(e->hubs, row->hubs, sizeof(e->hubs));

@@ -68,6 +68,8 @@ struct lk_reg_request {
     const struct lk_part *certs;        /* that the device presented in TLS, its own first; DER */
     size_t certs_count;                 /* 0: none */
     const char *region;                 /* that the device asks from; NULL: unknown */
+    bool before_reprovisioning;         /* the client's api-version is older than reprovisioning is:
+                                           where nobody chose a policy, it keeps its hub */
     const char *request_id;             /* for the audit record */
 };
 

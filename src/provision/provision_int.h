@@ -237,6 +237,8 @@ const struct lk_hub *lk_op_hub_find(const struct lk_reg_op *op, const char *name
 
 /* The hub that the device was given before, also when a later registration failed; NULL: none. */
 const char *lk_previous_hub(const struct lk_reg_op *op);
+/* That hub when the device keeps it whatever would be allocated now; NULL: it may move. */
+const char *lk_kept_hub(const struct lk_reg_op *op);
 const struct lk_hub_link *lk_op_link(const struct lk_reg_op *op, const struct lk_hub *hub);
 const struct lk_hub_link *lk_provision_link(const struct lk_provision *p, const struct lk_hub *hub);
 

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* The column update_hub is 0, 1, or this where nobody chose a policy. */
+#define UPDATE_HUB_BY_DEFAULT 2
+
 #define HUBS_TEXT_CAP (LK_HUBS_PER_ENROLLMENT * (LK_HOST_NAME_MAX + 1u) + 1u)
 
 static enum lk_err
@@ -45,6 +48,7 @@ sq_fields_read(struct sq *q, struct lk_enrollment *e)
     e->enabled = sq_int(q, 3) != 0;
     e->allocation = (enum lk_allocation)sq_int(q, 4);
     e->reprovision_update_hub = sq_int(q, 5) != 0;
+    e->reprovision_chosen = sq_int(q, 5) != UPDATE_HUB_BY_DEFAULT;
     e->reprovision_migrate = sq_int(q, 6) != 0;
     hubs_read(q, 7, e);
     e->pin_srk = sq_int(q, 8) != 0;
@@ -64,6 +68,7 @@ sq_fields_read(struct sq *q, struct lk_enrollment *e)
 enum lk_err
 sq_fields_bind(struct sq *q, const struct lk_enrollment *e, struct lk_buf *hubs)
 {
+    bool update_hub = e->reprovision_update_hub, migrate = e->reprovision_migrate;
     const char *hubs_text;
     enum lk_err err;
 
@@ -78,8 +83,9 @@ sq_fields_bind(struct sq *q, const struct lk_enrollment *e, struct lk_buf *hubs)
     sq_bind_int(q, 2, e->attestation);
     sq_bind_int(q, 3, e->enabled);
     sq_bind_int(q, 4, e->allocation);
-    sq_bind_int(q, 5, e->reprovision_update_hub);
-    sq_bind_int(q, 6, e->reprovision_migrate);
+    sq_bind_int(
+        q, 5, update_hub && migrate && !e->reprovision_chosen ? UPDATE_HUB_BY_DEFAULT : update_hub);
+    sq_bind_int(q, 6, migrate);
     sq_bind_text(q, 7, hubs_text);
     sq_bind_int(q, 8, e->pin_srk);
     sq_bind_blob(q, 9, e->sealed_keys.data, e->sealed_keys.len);

@@ -172,6 +172,7 @@ struct lk_enrollment {
     bool enabled;
     enum lk_allocation allocation;
     bool reprovision_update_hub, reprovision_migrate; /* default true, true */
+    bool reprovision_chosen; /* somebody chose them; false, as by default, only with true, true */
     char hubs[LK_HUBS_PER_ENROLLMENT]
              [LK_HOST_NAME_MAX + 1]; /* subset of the linked hubs; none: all */
     size_t hubs_count;

@@ -507,6 +507,8 @@ rig_register_body(struct rig *r, const char *scope, const char *id, const char *
     struct lk_reg_request req = {
         .scope = scope, .registration_id = id, .token = token, .body = body, .request_id = "req"};
 
+    req.before_reprovisioning = r->old_clients;
+
     rig_answer_fini(ret);
     lk_provision_register(r->p, &req, answered, ret);
     rig_wait(r, ret);

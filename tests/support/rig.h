@@ -32,6 +32,7 @@ struct rig {
     struct lk_job gate; /* a write job that lasts from rig_hold() to rig_release() */
     sem_t gate_open;
     bool gate_done;
+    bool old_clients; /* registers come from clients that know no reprovisioning */
 };
 
 /* Both scopes and RIG_HUB are there. change (may be NULL) may change config before it is used. */

@@ -20,7 +20,7 @@
 struct lk_provision {
     const char *called; /* NULL: not at all */
     char scope[80], id[160], operation[128], token[64], request_id[40];
-    bool has_body, has_token;
+    bool has_body, has_token, before_reprovisioning;
     size_t ek_len, certs_count;
     struct lk_reg_answer answer;
     bool later; /* keep done and arg for the test */
@@ -44,6 +44,7 @@ remember(const char *called, struct lk_provision *p, const struct lk_reg_request
     (void)snprintf(p->request_id, sizeof(p->request_id), "%s", req->request_id);
     p->has_token = req->token != NULL;
     p->has_body = req->body != NULL;
+    p->before_reprovisioning = req->before_reprovisioning;
     p->ek_len = req->body == NULL ? 0 : req->body->ek.len;
     p->certs_count = req->certs_count;
     for (size_t i = 0; i < req->certs_count; i++) {
@@ -621,14 +622,32 @@ log_flood(void **state)
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Which clients are older than reprovisioning is, by what they ask for. */
+static void
+old_versions(void **state)
+{
+    struct lk_http_request req = put("/0ne0/registrations/dev-1/register");
+
+    handle(&req);
+    assert_string_equal(fake.called, "register");
+    assert_false(fake.before_reprovisioning);
+    req.query = "api-version=2018-09-01-preview";
+    handle(&req);
+    assert_false(fake.before_reprovisioning);
+    req.query = "api-version=2018-04-01";
+    handle(&req);
+    assert_true(fake.before_reprovisioning);
+    fake_http_fini(&req);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(calls),    CASE(longest_ids), CASE(unknown_paths), CASE(bad_ids),   CASE(methods),
-        CASE(query),    CASE(headers),     CASE(bodies),        CASE(challenge), CASE(accepted),
-        CASE(states),   CASE(failures),    CASE(later),         CASE(log_lines), CASE(log_flood),
-        CASE(log_ends), CASE(log_alarm),   CASE(certificates),
+        CASE(calls),    CASE(longest_ids), CASE(unknown_paths), CASE(bad_ids),      CASE(methods),
+        CASE(query),    CASE(headers),     CASE(bodies),        CASE(challenge),    CASE(accepted),
+        CASE(states),   CASE(failures),    CASE(later),         CASE(log_lines),    CASE(log_flood),
+        CASE(log_ends), CASE(log_alarm),   CASE(certificates),  CASE(old_versions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,6 +125,7 @@ defaults(void **state)
         accept(&d, bodies[i]);
         assert_true(d.doc.e.enabled && d.doc.e.reprovision_update_hub &&
                     d.doc.e.reprovision_migrate && !d.doc.e.iot_edge);
+        assert_false(d.doc.e.reprovision_chosen);
         assert_int_equal(d.doc.e.allocation, LK_ALLOC_DEFAULT);
         assert_int_equal(d.doc.e.hubs_count, 0);
         assert_string_equal(d.doc.e.device_id, "");
@@ -294,7 +295,7 @@ words(void **state)
     assert_string_equal(d.doc.e.hubs[0], "a.example");
     accept(&d, ",'reprovisionPolicy':{'updateHubAssignment':false,'migrateDeviceData':true}");
     assert_false(d.doc.e.reprovision_update_hub);
-    assert_true(d.doc.e.reprovision_migrate);
+    assert_true(d.doc.e.reprovision_migrate && d.doc.e.reprovision_chosen);
     doc_stop(&d);
 }
 

@@ -146,12 +146,32 @@ api_version(void **state)
     }
 }
 
+/* Versions up to a date, and what comes right after it. */
+static void
+api_version_until(void **state)
+{
+    static const char *const before[] = {"api-version=2018-04-01", "api-version=2018-04-01-preview",
+                                         "a=b&API-Version=2016-11-14&c", "api-version=2018-03-31"};
+    static const char *const after[] = {"api-version=2018-04-02", "api-version=2018-09-01-preview",
+                                        "api-version=2021-06-01", "x-api-version=2016-11-14"};
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(before); i++) {
+        assert_true(lk_query_api_version_until(before[i], "2018-04-01"));
+        assert_false(lk_query_api_version_until(after[i], "2018-04-01"));
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(segments), cmocka_unit_test(escapes), cmocka_unit_test(broken),
-        cmocka_unit_test(limits),   cmocka_unit_test(words),   cmocka_unit_test(api_version),
+        cmocka_unit_test(segments),
+        cmocka_unit_test(escapes),
+        cmocka_unit_test(broken),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(words),
+        cmocka_unit_test(api_version),
+        cmocka_unit_test(api_version_until),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

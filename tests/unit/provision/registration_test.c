@@ -584,6 +584,43 @@ stays_on_its_hub(void **state)
     assert_int_equal(a.state.error_code, LK_DPS_NO_HUB);
 }
 
+static void
+migrate_chosen(struct lk_enrollment *e, void *arg)
+{
+    e->reprovision_chosen = true;
+}
+
+/*
+ * A client that is older than reprovisioning stays where it is as long as nobody chose a policy; a
+ * newer one moves, and so does the old one once somebody did.
+ */
+static void
+old_clients_stay(void **state)
+{
+    struct fixture *f = *state;
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+    char other[] = RIG_OTHER_HUB, first[] = RIG_HUB;
+    struct softtpm_opened key;
+
+    f->rig.old_clients = true;
+    rig_provision(&f->device, &a, &key);
+    assert_string_equal(a.state.assigned_hub, RIG_HUB);
+    rig_hub_add(&f->rig, RIG_OTHER_HUB, LK_HUB_EMBEDDED);
+    rig_enrollment_change(&f->rig, "Dev-1", hub_set, other);
+    rig_provision(&f->device, &a, &key);
+    assert_string_equal(a.state.assigned_hub, RIG_HUB);
+    f->rig.old_clients = false;
+    rig_provision(&f->device, &a, &key);
+    assert_string_equal(a.state.assigned_hub, RIG_OTHER_HUB);
+
+    f->rig.old_clients = true;
+    rig_enrollment_change(&f->rig, "Dev-1", hub_set, first);
+    rig_enrollment_change(&f->rig, "Dev-1", migrate_chosen, NULL);
+    rig_provision(&f->device, &a, &key);
+    assert_string_equal(a.state.assigned_hub, RIG_HUB);
+    assert_int_equal(a.state.substatus, LK_DPS_SUB_MIGRATED);
+}
+
 /* No hub fits: the operation fails with a code, is audited, and works once there is a hub. */
 static void
 no_hub(void **state)
@@ -763,6 +800,7 @@ main(void)
         CASE(deleted_record),
         CASE(moves_to_another_hub),
         CASE(stays_on_its_hub),
+        CASE(old_clients_stay),
         CASE(no_hub),
         CASE(hub_of_a_kind_not_served),
         CASE(enrollment_changed_under_way),

@@ -101,7 +101,7 @@ enrollment_roundtrip(void **state)
     assert_false(got.enabled);
     assert_int_equal(got.allocation, LK_ALLOC_CUSTOM);
     assert_false(got.reprovision_update_hub);
-    assert_true(got.reprovision_migrate);
+    assert_true(got.reprovision_migrate && got.reprovision_chosen);
     assert_int_equal(got.hubs_count, e.hubs_count);
     assert_memory_equal(got.hubs, e.hubs, sizeof(e.hubs));
     assert_int_equal(got.eks_count, e.eks_count);
@@ -133,6 +133,11 @@ enrollment_defaults(void **state)
     assert_int_equal(do_create(f, &e, NULL), LK_OK);
     assert_int_equal(do_get(f, "A", &got), LK_OK);
     assert_true(got.enabled && got.reprovision_migrate && got.reprovision_update_hub);
+    assert_false(got.reprovision_chosen);
+    got.reprovision_chosen = true;
+    assert_int_equal(do_replace(f, &got, NULL, NULL), LK_OK);
+    assert_int_equal(do_get(f, "a", &got), LK_OK);
+    assert_true(got.reprovision_chosen && got.reprovision_migrate && got.reprovision_update_hub);
     assert_int_equal(got.hubs_count + got.eks_count + got.initial_twin.len, 0);
     assert_int_equal(got.attestation, LK_ATTESTATION_TPM);
     assert_int_equal(got.srk_pub.len + got.sealed_keys.len + got.certs[0].len + got.certs[1].len +
