@@ -38,8 +38,8 @@ static const struct row {
     [LK_M_REG_POLLS] = {"latchkey_registration_polls_total", "", "counter",
                         "Operation status polls answered."},
     [LK_M_EK_DUPLICATES] = {"latchkey_ek_duplicates_total", "", "counter",
-                            "Devices that proved an endorsement key under another registration ID "
-                            "than it is registered with."},
+                            "Registrations refused for an endorsement key, proved by its TPM, that "
+                            "is registered under another ID."},
     [LK_M_SERVICE_DONE] = {"latchkey_service_calls_total", "{result=\"done\"}", "counter",
                            "Calls of the operators' API by how they ended: done, refused for want "
                            "of access, rejected for what they ask, failed."},

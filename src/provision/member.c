@@ -7,7 +7,8 @@
  * The key is that of the device's own enrollment, or the one derived for it from a group's when it
  * has none; the certificate is the enrolled one itself, or one that a group's signed. An enrollment
  * of its own, also a disabled one, always comes before groups. Among groups that fit, the first
- * enabled one in order of id admits.
+ * enabled one in order of id admits. None admits a device under the id of a registration that a TPM
+ * has made: whoever learns a group's secret would take the place of what is bound to a chip.
  *
  * Such a token is no answer to a challenge: it is good until it expires, as often as it is sent.
  * What it can be replayed for is the registration of the same device, whose hub keys are the
@@ -263,14 +264,19 @@ lk_member_read(struct lk_reg_op *op, struct lk_txn *tx)
     if (op->groups == LK_GROUPS_NONE) {
         return LK_OK;
     }
+    op->is_tpms = false;
     if (op->groups == LK_GROUPS_SEARCHED) {
         err = group_search(op, tx, group);
+        op->is_tpms = group[0] != '\0' && !op->enrolled && op->recorded &&
+                      lk_attestation_is_tpm(op->record.attestation);
     } else if (op->recorded) {
         memcpy(group, op->record.group, sizeof(group));
     }
     if (err == LK_OK && op->enrolled &&
         op->enrollment.attestation == LK_ATTESTATION_SYMMETRIC_KEY) {
         err = lk_shared_keys_open(op->ring, LK_KEYS_OF_ENROLLMENT, &op->enrollment, &op->keys);
+    } else if (err == LK_OK && op->is_tpms) {
+        op->groups_why = "group.id_registered";
     } else if (err == LK_OK && !op->enrolled && group[0] != '\0') {
         err = lk_group_adopt(op, tx, group);
     }

@@ -121,7 +121,8 @@ struct lk_reg_op {
     struct lk_buf hubs;                     /* array of struct lk_hub, without their connections */
     char group[LK_REGISTRATION_ID_MAX + 1]; /* that admits the device: enrollment is then its terms
                                                under the device's ids; "": none */
-    const char *groups_why;                 /* none of those that were searched: why */
+    bool is_tpms; /* a group of keys or certificates fits, but a TPM has registered with the id */
+    const char *groups_why;                     /* none of those that were searched: why */
     char elsewhere[LK_REGISTRATION_ID_MAX + 1]; /* another registration with the EK of a device that
                                                    a group would admit; "": none */
     bool is_duplicate;                          /* the device has proved that EK: it is refused */

@@ -180,8 +180,9 @@ static bool
 is_tpm(const struct lk_reg_op *op)
 {
     return op->has_keys ||
-           (op->enrolled ? lk_attestation_is_tpm(op->enrollment.attestation)
-                         : op->recorded && lk_attestation_is_tpm(op->record.attestation));
+           (op->enrolled
+                ? lk_attestation_is_tpm(op->enrollment.attestation)
+                : op->recorded && lk_attestation_is_tpm(op->record.attestation) && !op->is_tpms);
 }
 
 static void

@@ -370,6 +370,7 @@ other_evidence(void **state)
     ask(r, "dev-1", &dev1, NULL, d.operation_id, &a);
     assert_int_equal(a.verdict, LK_REG_REFUSED);
     rig_enrollment_delete(r, "dev-1");
+    assert_refused(r, "dev-1", &dev1, NULL, "group.id_registered"); /* it is the TPM's */
     put(r, false, "dev-1", &dev1, NULL, true);
     rig_register(&d, NULL, &a);
     assert_string_equal(a.reason, "enrollment.other_attestation");

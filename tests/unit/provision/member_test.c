@@ -390,6 +390,40 @@ tpm_device_turns_to_a_key(void **state)
     assert_int_equal(hub_slot_by(r, "s", 1), LK_KEY_PRIMARY);
 }
 
+static enum lk_err
+registration_delete_run(struct lk_txn *tx, void *arg)
+{
+    return lk_txn_registration_delete(tx, RIG_SCOPE, arg, NULL);
+}
+
+/* A group's secret does not take the place of a TPM, whose registration outlives its enrollment:
+ * not before the operator has deleted it. */
+static void
+id_of_a_tpm(void **state)
+{
+    struct rig *r = *state;
+    LK_AUTO(softtpm) struct softtpm *tpm = softtpm_new(ek, srk);
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+    RIG_AUTO_ANSWER struct rig_answer b = {.answered = false};
+    struct rig_device d = {.rig = r, .scope = RIG_SCOPE, .id = "gate", .tpm = tpm};
+    struct lk_registration record;
+    char token[LK_SAS_MAX + 1], id[] = "gate";
+
+    put(r, true, "fleet", 7, 8, true);
+    rig_enroll(r, RIG_SCOPE, "gate", tpm, NULL);
+    rig_attest(&d);
+    rig_enrollment_delete(r, "gate");
+    assert_refused(r, "Gate", sign_derived(r, 7, "Gate", token), "group.id_registered");
+    assert_refused(r, "gate", sign_derived(r, 9, "gate", token), "enrollment.unknown");
+    assert_int_equal(rig_registration(r, "gate", &record), LK_OK);
+    assert_int_equal(record.attestation, LK_ATTESTATION_TPM);
+    assert_int_equal(record.generation, 1);
+    lk_registration_fini(&record);
+    rig_write(r, registration_delete_run, id);
+    provision(r, "gate", sign_derived(r, 7, "gate", token), &a);
+    provision(r, "gate", sign_derived(r, 8, "gate", token), &b);
+}
+
 /* ---- time --------------------------------------------------------------------------------------
  */
 
@@ -708,6 +742,7 @@ main(void)
         CASE(damaged_keys),
         CASE(other_evidence),
         CASE(tpm_device_turns_to_a_key),
+        CASE(id_of_a_tpm),
         CASE(the_same_token_again),
         CASE(failure_is_not_repeated),
         CASE(polls),
