@@ -11,7 +11,7 @@ declare -A packages=(
         libcmocka-dev libmosquitto-dev mosquitto-dev"
     [test]="postgresql clang clang-format llvm g++ git swtpm tpm2-tools openssl python3-pytest
         python3-cryptography mandoc curl iproute2 util-linux procps systemd mosquitto
-        mosquitto-clients"
+        mosquitto-clients rabbitmq-server"
     [demo]="swtpm tpm2-tools curl jq openssl"
     [bench]="openssl procps"
 )

@@ -74,7 +74,11 @@ void lk_service_api_tick(struct lk_service_api *api); /* once a second */
 
 /* ---- the local listener's APIs --------------------------------------------------------------- */
 
-/* POST /auth/device {"hub","token"}: whether a hub should let a device in. */
+/*
+ * Whether a hub should let a device in, and what it may do there: POST /auth/device
+ * {"hub","token"}, and what other brokers ask below /auth/rabbitmq/ and /auth/emqx/
+ * (doc/BROKERS.md).
+ */
 struct lk_auth_api;
 
 LK_MUST_CHECK enum lk_err lk_auth_api_new(struct lk_session *session, struct lk_hub_core *hub,
@@ -84,6 +88,23 @@ void lk_auth_api_free(struct lk_auth_api *api); /* none pending */
 LK_DEFINE_AUTO(struct lk_auth_api, lk_auth_api, lk_auth_api_free);
 struct lk_surface lk_auth_api_surface(struct lk_auth_api *api);
 void lk_auth_api_tick(struct lk_auth_api *api); /* once a second */
+
+/*
+ * The same for brokers elsewhere: who does not know the secret gets a 401, whatever the path. The
+ * secret is LK_AUTH_SECRET_MIN..MAX of the characters that stand in a URL as they are, and is not
+ * kept in clear; LK_ERR_ARG for another. inside is what brokers reach; its ctx is borrowed.
+ */
+struct lk_auth_gate;
+
+#define LK_AUTH_SECRET_MIN 32u
+#define LK_AUTH_SECRET_MAX 256u
+bool lk_auth_secret_ok(const char *secret, size_t len);
+LK_MUST_CHECK enum lk_err lk_auth_gate_new(const char *secret, size_t len, struct lk_surface inside,
+                                           struct lk_auth_gate **ret);
+void lk_auth_gate_free(struct lk_auth_gate *gate);
+LK_DEFINE_AUTO(struct lk_auth_gate, lk_auth_gate, lk_auth_gate_free);
+struct lk_surface lk_auth_gate_surface(struct lk_auth_gate *gate); /* fit to be the only one */
+void lk_auth_gate_tick(struct lk_auth_gate *gate);                 /* once a second */
 
 /* What the probes report, taken when they ask. */
 struct lk_service_status {

@@ -64,6 +64,22 @@ mode_check(const char *path, mode_t forbidden, const char *expected)
     }
 }
 
+static void
+broker_check(const struct lk_config *config, enum lk_err *first)
+{
+    LK_AUTO_BUF struct lk_buf secret = LK_BUF_INIT;
+    char error[LK_DAEMON_ERROR_CAP] = "";
+    enum lk_err err;
+
+    if (lk_config_list(config->broker_listen)[0] == '\0') {
+        return;
+    }
+    if ((err = lk_daemon_load_broker_secret(config, error, &secret)) != LK_OK) {
+        problem(first, err, error);
+    }
+    mode_check(config->broker_secret, 0077, "0600");
+}
+
 /* The check opens the database for reading only, which a read-only one passes. */
 static void
 store_file_check(const struct lk_config *config, enum lk_err *first)
@@ -167,6 +183,7 @@ lk_daemon_check(const char *config_path)
     mode_check(config.tls_key, 0007, "0640 or less");
     ca_file_check("webhook-ca", config.webhook_ca, &first);
     ca_file_check("hub-ca-file", config.hub_ca_file, &first);
+    broker_check(&config, &first);
     store_file_check(&config, &first);
     store_check(&config, &first);
     if (first == LK_OK) {

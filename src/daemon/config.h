@@ -20,14 +20,16 @@
 
 /* Keys in the file are the members with '-' for '_'. */
 struct lk_config {
-    char data_dir[LK_CONFIG_TEXT_CAP];     /* default /var/lib/latchkey */
-    char store[LK_CONFIG_TEXT_CAP];        /* default sqlite:<data-dir>/latchkey.db */
-    char keyring[LK_CONFIG_TEXT_CAP];      /* default <data-dir>/master.key */
-    char listen[LK_CONFIG_TEXT_CAP];       /* device API over HTTPS; default :443 */
-    char admin_listen[LK_CONFIG_TEXT_CAP]; /* plain HTTP: health, metrics, device check; loopback
-                                              only; default 127.0.0.1:9464; "none": off */
-    char tls_cert[LK_CONFIG_TEXT_CAP];     /* reloadable; default <data-dir>/tls/server.pem */
-    char tls_key[LK_CONFIG_TEXT_CAP];      /* reloadable; default <data-dir>/tls/server.key */
+    char data_dir[LK_CONFIG_TEXT_CAP];      /* default /var/lib/latchkey */
+    char store[LK_CONFIG_TEXT_CAP];         /* default sqlite:<data-dir>/latchkey.db */
+    char keyring[LK_CONFIG_TEXT_CAP];       /* default <data-dir>/master.key */
+    char listen[LK_CONFIG_TEXT_CAP];        /* device API over HTTPS; default :443 */
+    char admin_listen[LK_CONFIG_TEXT_CAP];  /* plain HTTP: health, metrics, device check; loopback
+                                               only; default 127.0.0.1:9464; "none": off */
+    char broker_listen[LK_CONFIG_TEXT_CAP]; /* HTTPS for brokers elsewhere; "none" (default): off */
+    char broker_secret[LK_CONFIG_TEXT_CAP]; /* file of what they have to know; "none" (default) */
+    char tls_cert[LK_CONFIG_TEXT_CAP];      /* reloadable; default <data-dir>/tls/server.pem */
+    char tls_key[LK_CONFIG_TEXT_CAP];       /* reloadable; default <data-dir>/tls/server.key */
     /* Lists and names; "none" (default) is empty. */
     char webhook_allow[LK_CONFIG_TEXT_CAP];
     char webhook_ca[LK_CONFIG_TEXT_CAP];

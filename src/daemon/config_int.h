@@ -11,7 +11,8 @@ enum lk_config_kind {
     LK_ROW_STORE,  /* "sqlite:" and a file */
     LK_ROW_LISTEN, /* address and port */
     LK_ROW_ADMIN,  /* the same on loopback, or "none" */
-    LK_ROW_ALLOW,  /* host names and networks, or "none" */
+    LK_ROW_LISTEN_OR_NONE,
+    LK_ROW_ALLOW, /* host names and networks, or "none" */
     LK_ROW_FILE_OR_NONE,
     LK_ROW_REGIONS, /* networks with their regions, or "none" */
     LK_ROW_REGION,  /* a name, or "none" */

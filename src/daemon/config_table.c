@@ -25,6 +25,13 @@ const struct lk_config_row lk_config_rows[] = {
     {"admin-listen", LK_ROW_ADMIN, false, MEMBER(admin_listen), .fallback = "127.0.0.1:9464",
      .sentence = "Address and port of the plain HTTP listener for health, metrics and the hub's "
                  "check of devices: on loopback only, or none."},
+    {"broker-listen", LK_ROW_LISTEN_OR_NONE, false, MEMBER(broker_listen), .fallback = "none",
+     .sentence = "Address and port of the HTTPS listener where brokers on other machines ask about "
+                 "devices (RabbitMQ, EMQX: doc/BROKERS.md); those on this one use admin-listen. "
+                 "Not for devices: let a firewall admit the brokers only."},
+    {"broker-secret", LK_ROW_FILE_OR_NONE, false, MEMBER(broker_secret), .fallback = "none",
+     .sentence = "File of the secret that brokers have to know there, mode 0600: one line of 32 to "
+                 "256 letters, digits and - . _ ~"},
     {"tls-cert", LK_ROW_FILE, true, MEMBER(tls_cert), .fallback = "<data-dir>/tls/server.pem",
      .sentence = "PEM file of the server's certificate, then those that signed it."},
     {"tls-key", LK_ROW_FILE, true, MEMBER(tls_key), .fallback = "<data-dir>/tls/server.key",

@@ -281,6 +281,9 @@ lk_config_value_set(const struct lk_config_place *at, const struct lk_config_row
         return store_set(at, value, text_at(c, row));
     case LK_ROW_LISTEN:
         return listen_set(at, value, text_at(c, row));
+    case LK_ROW_LISTEN_OR_NONE:
+        return strcmp(value, "none") == 0 ? text_set(at, value, text_at(c, row))
+                                          : listen_set(at, value, text_at(c, row));
     case LK_ROW_ADMIN:
         return admin_set(at, value, text_at(c, row));
     case LK_ROW_ALLOW:

@@ -105,12 +105,16 @@ drain_look(void *ctx)
         _exit(1); /* what was committed is safe; the rest was answered to nobody */
     }
     if (workers_stopped(d)) {
-        if (d->admin_server != NULL && !d->admin_draining) {
+        if (!d->admin_draining) {
             d->admin_draining = true;
-            lk_http_server_drain(d->admin_server, ADMIN_DRAIN_MS, admin_drained, d);
+            lk_daemon_broker_drain(d, ADMIN_DRAIN_MS);
+            if (d->admin_server != NULL) {
+                lk_http_server_drain(d->admin_server, ADMIN_DRAIN_MS, admin_drained, d);
+            }
         }
-        if ((d->admin_server == NULL || d->admin_drained) && !d->sweep.pending &&
-            lk_auth_api_pending(d->auth_api) == 0 && lk_admin_api_pending(d->admin_api) == 0) {
+        if ((d->admin_server == NULL || d->admin_drained) && d->broker_drained &&
+            !d->sweep.pending && lk_auth_api_pending(d->auth_api) == 0 &&
+            lk_admin_api_pending(d->admin_api) == 0) {
             lk_loop_stop(d->loop);
             return;
         }
@@ -336,7 +340,8 @@ control_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
         (err = lk_daemon_housekeeping_new(d)) != LK_OK) {
         return err;
     }
-    return admin_listen(d, error);
+    err = admin_listen(d, error);
+    return err != LK_OK ? err : lk_daemon_broker_open(d, error);
 }
 
 static enum lk_err
@@ -375,6 +380,7 @@ daemon_close(struct lk_daemon *d)
     free(d->workers);
     lk_broker_drop(&d->broker);
     lk_http_server_drop(&d->admin_server);
+    lk_daemon_broker_close(d);
     lk_admin_api_free(d->admin_api);
     lk_auth_api_free(d->auth_api);
     lk_daemon_housekeeping_free(d);
@@ -400,6 +406,8 @@ started_tell(const struct lk_daemon *d)
         LK_LOG_INFO, "service.started", LK_F_TEXT("version", LK_VERSION),
         LK_F_INT("port", lk_worker_port(d->workers[0])),
         LK_F_INT("admin_port", d->admin_server == NULL ? 0 : lk_http_server_port(d->admin_server)),
+        LK_F_INT("broker_port",
+                 d->broker_server == NULL ? 0 : lk_http_server_port(d->broker_server)),
         LK_F_INT("workers", (int64_t)d->workers_count),
         LK_F_INT("certificate_expiry", lk_tls_not_after_unix_s(d->tls)),
         LK_F_INT("keyring_keys", (int64_t)lk_keyring_count(d->ring)),

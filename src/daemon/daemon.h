@@ -52,10 +52,14 @@ struct lk_daemon {
     struct lk_surface admin_surfaces[2];
     struct lk_router admin_router;
     struct lk_http_server *admin_server; /* NULL when switched off */
+    struct lk_auth_gate *broker_gate;
+    struct lk_surface broker_surface;
+    struct lk_router broker_router;
+    struct lk_http_server *broker_server; /* NULL when switched off */
     struct lk_sweep sweep;
     unsigned ticks;
 
-    bool draining, admin_draining, admin_drained;
+    bool draining, admin_draining, admin_drained, broker_drained;
     int64_t drain_until_mono_ms; /* then what is left is cut */
     uint64_t reloads, reloads_failed;
 };
@@ -88,6 +92,19 @@ LK_MUST_CHECK enum lk_err lk_daemon_housekeeping_new(struct lk_daemon *d);
 void lk_daemon_housekeeping_free(struct lk_daemon *d);
 /* How many loops do not turn. */
 unsigned lk_daemon_stuck(const struct lk_daemon *d);
+
+/* ---- broker_listen.c ---- */
+
+/* Listen for brokers, unless that is switched off. error says what failed. */
+LK_MUST_CHECK enum lk_err lk_daemon_broker_open(struct lk_daemon *d,
+                                                char error[LK_DAEMON_ERROR_CAP]);
+/* Take no more; broker_drained is set once the last question was answered. */
+void lk_daemon_broker_drain(struct lk_daemon *d, uint32_t deadline_ms);
+void lk_daemon_broker_close(struct lk_daemon *d);
+/* The secret that they have to know, without its line end. error says what is wrong with it. */
+LK_MUST_CHECK enum lk_err lk_daemon_load_broker_secret(const struct lk_config *config,
+                                                       char error[LK_DAEMON_ERROR_CAP],
+                                                       struct lk_buf *ret);
 
 /* ---- store access that check and daemon share ---- */
 

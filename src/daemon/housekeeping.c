@@ -43,6 +43,9 @@ tick(void *ctx)
         lk_daemon_keyring_watch(d);
     }
     lk_auth_api_tick(d->auth_api);
+    if (d->broker_gate != NULL) {
+        lk_auth_gate_tick(d->broker_gate);
+    }
     lk_timer_arm(d->tick, TICK_MS);
 }
 

@@ -83,6 +83,9 @@ renew_all(struct lk_daemon *d, struct lk_tls *tls, struct lk_keyring *ring)
         }
     }
     lk_hub_core_set_keyring(d->hub, ring);
+    if (d->broker_server != NULL) {
+        lk_http_server_set_tls(d->broker_server, tls);
+    }
     (void)lk_tls_ref(tls); /* first: it may be the one that is in use */
     lk_tls_free(d->tls);
     d->tls = tls;

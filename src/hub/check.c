@@ -205,6 +205,30 @@ lk_hub_check_device(struct lk_hub_core *h, struct lk_txn *tx, const char *hub,
 }
 
 enum lk_err
+lk_hub_check_identity(struct lk_txn *tx, const char *hub, const char *device_id,
+                      struct lk_device_check *ret)
+{
+    char name[LK_HOST_NAME_MAX + 1];
+    struct lk_identity id = {.enabled = false};
+    enum lk_err err;
+
+    memset(ret, 0, sizeof(*ret));
+    if (lk_strcpy(name, sizeof(name), hub) != LK_OK ||
+        lk_strcpy(ret->device_id, sizeof(ret->device_id), device_id) != LK_OK) {
+        return LK_ERR_ARG;
+    }
+    lk_ascii_lower(name);
+    err = lk_txn_identity_get(tx, name, device_id, &id);
+    if (err == LK_ERR_NOT_FOUND) {
+        return refuse(ret, "device.unknown");
+    }
+    if (err == LK_OK && !id.enabled) {
+        return refuse(ret, "device.disabled");
+    }
+    return err == LK_OK && id.auth != LK_AUTH_SAS ? refuse(ret, "device.signs_no_tokens") : err;
+}
+
+enum lk_err
 lk_hub_retire_secondary(struct lk_hub_core *h, struct lk_txn *tx, const char *hub,
                         const struct lk_device_check *checked)
 {

@@ -60,6 +60,14 @@ LK_MUST_CHECK enum lk_err lk_hub_check_device(struct lk_hub_core *h, struct lk_t
                                               struct lk_device_check *ret);
 
 /*
+ * Whether a device may be connected to hub at all, whoever vouches for who it is; read transaction.
+ * LK_ERR_REFUSED with ret->reason set: unknown, disabled, or no longer one that signs tokens; other
+ * errors are the store's.
+ */
+LK_MUST_CHECK enum lk_err lk_hub_check_identity(struct lk_txn *tx, const char *hub,
+                                                const char *device_id, struct lk_device_check *ret);
+
+/*
  * Drop the secondary key that was kept for a lost answer; write transaction. checked is what a
  * check found. When the identity has changed since, nothing is done and it is LK_OK: a key that was
  * made in the meantime has not been used yet.

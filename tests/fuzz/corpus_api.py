@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Write the seeds of path_fuzz, hub_props_fuzz, hub_auth_fuzz, webhook_fuzz and allow_fuzz.
+"""Write the seeds of path_fuzz, hub_props_fuzz, hub_auth_fuzz, broker_ask_fuzz, webhook_fuzz and
+allow_fuzz.
 
 usage: corpus_api.py OUTPUT_DIRECTORY STAMP_FILE
 """
@@ -27,6 +28,21 @@ SEEDS = {
                'devices%2Fdev-1&sig=uRT%2FSKmuN9kHCTbm1TvE6LnBbyVRGz4xSYJuYqODNSk%3D&'
                'se=1900000000"}',
         "odd": '{"token":7,"hub":null,"x":[{}]}',
+    },
+    "broker_ask": {  # the first byte modulo 6 picks the question
+        "user": "0username=hub.example.test%2Fdev-1%2F%3Fapi-version%3D2021-04-12%26x%3Dy"
+                "&password=Shared+x%26&vhost=%2F&client_id=dev-1",
+        "vhost": "1username=hub.example.test%2Fdev-1%2F%3Fapi-version%3D2021-04-12&vhost=%2F&"
+                 "ip=127.0.0.1&tags=",
+        "resource": "2username=hub.example.test%2Fdev-1%2F%3Fapi-version%3D2021-04-12&"
+                    "resource=queue&name=mqtt-subscription-dev-1qos1&permission=configure",
+        "topic": "3username=hub.example.test%2Fdev-1%2F%3Fapi-version%3D2021-04-12&"
+                 "name=amq.topic&permission=write&routing_key=devices.dev-1.messages.events.a%3Db",
+        "authn": '4{"username":"hub.example.test/dev-1/?api-version=2021-04-12",'
+                 '"clientid":"dev-1","password":"x"}',
+        "authz": '5{"username":"hub.example.test/dev-1/?api-version=2021-04-12",'
+                 '"clientid":"dev-1","action":"publish","qos":"1",'
+                 '"topic":"devices/dev-1/messages/events/a=b"}',
     },
     "webhook": {
         "whole": '{"iotHubHostName":"hub.example.test","initialTwin":{"tags":{"a":1},'

@@ -501,6 +501,51 @@ rotation(void **state)
     assert_int_equal(check(r, token_of(&key_k, resource, NULL), &found), LK_ERR_CONFIG);
 }
 
+struct identity_check {
+    const char *hub, *device_id;
+    struct lk_device_check found;
+    enum lk_err err;
+};
+
+static enum lk_err
+identity_check_run(struct lk_txn *tx, void *arg)
+{
+    struct identity_check *c = arg;
+
+    c->err = lk_hub_check_identity(tx, c->hub, c->device_id, &c->found);
+    return LK_OK;
+}
+
+static void
+expect_identity(struct rig *r, const char *hub, const char *device_id, const char *reason)
+{
+    struct identity_check c = {.hub = hub, .device_id = device_id};
+
+    memset(&c.found, 0xa5, sizeof(c.found));
+    rig_read(r, identity_check_run, &c);
+    assert_int_equal(c.err, reason == NULL ? LK_OK : LK_ERR_REFUSED);
+    assert_string_equal(c.found.device_id, device_id);
+    if (reason != NULL) {
+        assert_string_equal(c.found.reason, reason);
+    }
+}
+
+/* Without a token: a device that is there, by its exact name, at this hub and enabled. */
+static void
+identity_alone(void **state)
+{
+    struct rig *r = *state;
+
+    expect_identity(r, RIG_HUB, "Dev-1", "device.unknown");
+    (void)assign(r, "Dev-1", &key_k, true);
+    expect_identity(r, RIG_HUB, "Dev-1", NULL);
+    expect_identity(r, "HUB.example.TEST", "Dev-1", NULL);
+    expect_identity(r, RIG_HUB, "dev-1", "device.unknown");
+    expect_identity(r, "other.test", "Dev-1", "device.unknown");
+    disable(r, "Dev-1");
+    expect_identity(r, RIG_HUB, "Dev-1", "device.disabled");
+}
+
 /* Keys as long as a TPM takes them, and one byte longer. */
 static void
 key_lengths(void **state)
@@ -540,6 +585,7 @@ main(void)
         CASE(removed_and_made_again),
         CASE(sealed_for_its_place),
         CASE(rotation),
+        CASE(identity_alone),
         CASE(key_lengths),
     };
 
