@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from lib.process import wait_until
+from lib.serviceapi import Operator
 from lib.tpmdevice import TpmDevice
 from test_doctor import CERT_RSA, Tpm, public_key
 
@@ -124,6 +125,49 @@ def test_admitted(service, maker, make_device):
     again = register(device)
     assert again["deviceId"] == result["deviceId"]
     assert not device.handles()["transient"]
+
+
+def test_group_through_the_api(service, maker, make_device):
+    """
+    Its rules come and go as JSON: what they admit registers and is a row of the group's, what an
+    update leaves out of them counts for nobody any more, and a group that is off admits nobody.
+    """
+    operator = Operator(service)
+    service.cli("trust", "add", "--root", maker.write("root.pem", maker.root))
+
+    def body(status="enabled", **rules):
+        return {"enrollmentGroupId": "chips", "provisioningStatus": status,
+                "attestation": {"type": "tpm", "tpm": {"ekCertificate": {
+                    "roots": [maker.fingerprint()], **rules}}}}
+
+    def put(sent, etag=None):
+        headers = [("If-Match", etag)] if etag else []
+        return operator.ask("PUT", "/enrollmentGroups/chips", sent, headers=headers)
+
+    made = put(body(vendors=["TEST"], firmwareMin="id:00020000", quota=1))
+    assert made.status == 200, made
+    rules = made.json()["attestation"]["tpm"]["ekCertificate"]
+    assert rules == {"roots": [maker.fingerprint()], "vendors": ["TEST"],
+                     "firmwareMin": "id:00020000", "quota": 1}
+    shown = operator.ask("POST", "/enrollmentGroups/chips/attestationmechanism").json()
+    assert shown == {"type": "tpm", "tpm": {"ekCertificate": rules}}
+
+    device = make_device("one", maker.certify)
+    result = register(device)
+    assert result["status"] == "assigned"
+    rows = operator.all("/registrations/Chips/query")
+    assert [row["registrationId"] for row in rows] == [result["registrationId"]]
+    assert rows == [operator.ask("GET", "/registrations/" + result["registrationId"]).json()]
+    expect_refused(make_device("two", maker.certify), "group.quota")
+
+    got = operator.ask("GET", "/enrollmentGroups/chips").json()
+    assert put(body(quota=0), got["etag"]).status == 400
+    assert put(body(roots=[]), "*").status == 200
+    expect_refused(device, "group.no_roots")
+    assert put(body("disabled"), "*").status == 200
+    expect_refused(device, "group.disabled")
+    assert put(body(), "*").status == 200
+    assert register(device)["status"] == "assigned"
 
 
 def test_without_certificate(service, maker, make_device):

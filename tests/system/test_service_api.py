@@ -1,11 +1,14 @@
 """The operators' API by raw calls: every row of service-api.md sections 2, 3, 7, 8 and 9."""
 import base64
+import hmac
 import json
 
 import pytest
 
 from lib import sas
 from lib.device import Device
+from lib.https import Connection, request
+from lib.process import wait_until
 from lib.serviceapi import Operator
 from lib.softtpm import SoftTpm
 from test_allocation import outcome
@@ -454,7 +457,113 @@ def test_registration_states(service, operator):
     assert audit(service, "registration.remove", "reg-1")
 
 
+def test_registrations_of_a_group(service, operator):
+    """Members of a group page by page, and one of them forgotten."""
+    key = base64.b64decode(operator.ask("PUT", "/enrollmentGroups/line-r", group("line-r")).json()[
+        "attestation"]["symmetricKey"]["primaryKey"])
+    names = [f"line-r-{i}" for i in range(5)]
+    for name in names:
+        derived = hmac.digest(key, name.encode(), "sha256")
+        token = sas.token(derived, sas.escape(f"{service.scope}/registrations/{name}"),
+                          sas.in_s(600), "registration")
+        with Connection(service.address, service.ca_file, service.host) as link:
+            answer = link.ask(request(
+                "PUT", f"/{service.scope}/registrations/{name}/register?api-version=2021-06-01",
+                [("Host", service.host), ("Authorization", token), ("Content-Length", "2"),
+                 ("Content-Type", "application/json")], b"{}"))
+        assert answer.status == 202, answer
+    rows = operator.all("/registrations/LINE-R/query", "SELECT *", 2)
+    assert [row["registrationId"] for row in rows] == names
+    assert {row["assignedHub"] for row in rows} == {service.hub}
+    first = operator.query("/registrations/line-r/query", "*", 2)
+    assert len(first.json()) == 2 and first.header("x-ms-continuation")
+    assert first.header("x-ms-item-type") == "DeviceRegistration"
+    gone = operator.ask("DELETE", "/registrations/line-r-1",
+                        headers=[("If-Match", rows[1]["etag"])])
+    assert gone.status == 204
+    where = f"SELECT * WHERE assignedHub = '{service.hub.upper()}' AND status = 'assigned'"
+    assert [row["registrationId"] for row in operator.all("/registrations/line-r/query", where)] == [
+        name for name in names if name != "line-r-1"]
+
+
+def test_pages_go_on_after_a_rotation(make_service):
+    """The token of a page that was read before the master keys were rotated."""
+    service = make_service("rotation")
+    operator = Operator(service)
+    for i in range(3):
+        operator.ask("PUT", f"/enrollmentGroups/rot-{i}", group(f"rot-{i}"))
+    token = operator.query("/enrollmentGroups/query", "*", 1).header("x-ms-continuation")
+    service.cli("key", "rotate")
+    wait_until(lambda: any(line["event"] == "keyring.loaded" for line in service.log()),
+               "the new keyring is read")
+    rest = operator.all("/enrollmentGroups/query", "*", 1, token)
+    assert [row["enrollmentGroupId"] for row in rest] == ["rot-1", "rot-2"]
+    service.stop()
+    service.start()
+    assert operator.all("/enrollmentGroups/query", "*", 1, token) == rest
+
+
+# ---- what the configuration says
+
+
+def test_reads_without_records(make_service):
+    """audit-reads 0: changes and what hands out keys are recorded, reads are not."""
+    service = make_service("no-reads", audit_reads=0)
+    operator = Operator(service)
+    operator.put(enrollment("ar-1"))
+    assert operator.ask("GET", "/enrollments/ar-1").status == 200
+    assert operator.query("/enrollments/query").status == 200
+    assert operator.ask("POST", "/enrollments/ar-1/attestationmechanism").status == 200
+    assert audit(service, "enrollment.create", "ar-1")
+    assert audit(service, "enrollment.read_attestation", "ar-1")
+    assert not audit(service, "enrollment.read", "ar-1")
+    assert not audit(service, "enrollment.query", "")
+
+
+def test_signed_manifests_only(make_service):
+    """Where imports have to be signed, the API brings no device in, alone or in bulk."""
+    service = make_service("signed", import_signature_required=1)
+    operator = Operator(service)
+    for answer in (operator.put(enrollment("sg-1")),
+                   operator.ask("PUT", "/enrollmentGroups/sg", group("sg"))):
+        assert answer.status == 400, answer
+        assert "import-signature-required" in answer.json()["message"]
+    answer = operator.ask("POST", "/enrollments",
+                          {"mode": "create", "enrollments": [enrollment("sg-1")]}).json()
+    assert answer["isSuccessful"] is False
+    assert "import-signature-required" in answer["errors"][0]["errorStatus"]
+    service.cli("enrollment", "add", "--registration-id", "sg-1", "--ek", text(tpm("sg-1").ek))
+    got = operator.ask("GET", "/enrollments/sg-1").json()
+    off = operator.put({**got, "provisioningStatus": "disabled"}, got["etag"])
+    assert off.status == 200 and off.json()["provisioningStatus"] == "disabled", off
+    other = operator.put(enrollment("sg-1", tpm("sg-2")), "*")
+    assert other.status == 400 and "import-signature-required" in other.json()["message"]
+    assert operator.ask("DELETE", "/enrollments/sg-1").status == 204
+
+
 # ---- sections 9 and 12.1: errors and access
+
+
+def test_head_has_no_body(service, operator):
+    """HEAD is no method of any path: a 405 whose body is not sent, and the connection goes on."""
+    head = [("Host", service.host), ("Content-Length", "0"), ("Authorization", operator.token())]
+    with Connection(service.address, service.ca_file, service.host) as link:
+        link.send(request("HEAD", "/enrollments/x?api-version=2021-10-01", head))
+        answer = link.read(with_body=False)
+        assert answer.status == 405 and int(answer.header("content-length")) > 0, answer
+        assert answer.header("allow") == "PUT, GET, DELETE, OPTIONS"
+        answer = link.ask(request("GET", "/enrollments/x?api-version=2021-10-01", head))
+        assert answer.status == 404, answer
+
+
+def test_a_body_that_is_too_large(service, operator):
+    """Refused before it is sent whole, and by no more than its status."""
+    head = [("Host", service.host), ("Content-Length", "98305"),
+            ("Authorization", operator.token()), ("Content-Type", "application/json")]
+    with Connection(service.address, service.ca_file, service.host) as link:
+        answer = link.ask(request("PUT", "/enrollments/x?api-version=2021-10-01", head))
+        assert answer.status == 413 and answer.json()["message"], answer
+        assert link.closed()
 
 
 def test_media_types_and_sizes(operator):
