@@ -9,18 +9,35 @@
 
 /* ---- add ------------------------------------------------------------------------------------- */
 
-enum { OPT_WEIGHT = LK_CLI_OPT_COMMAND, OPT_NO_ALLOCATION, OPT_REGION };
+enum {
+    OPT_WEIGHT = LK_CLI_OPT_COMMAND,
+    OPT_NO_ALLOCATION,
+    OPT_REGION,
+    OPT_CONNECTION_STRING,
+    OPT_CA_FILE
+};
 
 struct addition {
     const char *actor;
     struct lk_hub hub;
+    struct lk_cli_hub_connection connection;
 };
 
 static enum lk_err
 add_take(void *ctx, int option, const char *value)
 {
-    struct lk_hub *hub = (struct lk_hub *)ctx;
+    struct addition *a = (struct addition *)ctx;
+    struct lk_hub *hub = &a->hub;
     uint64_t weight;
+
+    if (option == OPT_CONNECTION_STRING) {
+        a->connection.string_file = value;
+        return LK_OK;
+    }
+    if (option == OPT_CA_FILE) {
+        a->connection.ca_file = value;
+        return LK_OK;
+    }
 
     if (option == OPT_NO_ALLOCATION) {
         hub->allocatable = false;
@@ -38,18 +55,25 @@ add_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form add_form = {
-    .usage = "latchkey hub add NAME [--weight N] [--region REGION] [--no-allocation]\n"
-             "         [--config FILE]",
-    .help = "Add an embedded hub: its device identities live in the service's own store. NAME is\n"
-            "the host name that devices get to know, with a dot in it.\n\n"
-            "  --weight N               share of new devices, 1 to 1000 against the other hubs';\n"
-            "                           default 1\n"
-            "  --region REGION          devices of this region (client-regions in the service's\n"
-            "                           configuration) come here under geoLatency allocation\n"
-            "  --no-allocation          only for enrollments that name it\n" LK_CLI_CONFIG_HELP,
+    .usage = "latchkey hub add NAME [--connection-string FILE [--ca-file FILE]] [--weight N]\n"
+             "         [--region REGION] [--no-allocation] [--config FILE]",
+    .help =
+        "Add a hub. NAME is the host name that devices get to know, with a dot in it. Without\n"
+        "a connection string it is an embedded one: its device identities live in the\n"
+        "service's own store. With one it is elsewhere: a hub of another Latchkey, or an Azure\n"
+        "IoT Hub, which is called for every device (`latchkey hub test` tries "
+        "it).\n\n" LK_CLI_HUB_CONNECTION_HELP
+        "  --weight N               share of new devices, 1 to 1000 against the other hubs';\n"
+        "                           default 1\n"
+        "  --region REGION          devices of this region (client-regions in the service's\n"
+        "                           configuration) come here under geoLatency allocation\n"
+        "  --no-allocation          only for enrollments that name it\n" LK_CLI_CONFIG_HELP,
     .options = (const struct option[]){{"weight", required_argument, NULL, OPT_WEIGHT},
                                        {"region", required_argument, NULL, OPT_REGION},
                                        {"no-allocation", no_argument, NULL, OPT_NO_ALLOCATION},
+                                       {"connection-string", required_argument, NULL,
+                                        OPT_CONNECTION_STRING},
+                                       {"ca-file", required_argument, NULL, OPT_CA_FILE},
                                        LK_CLI_CONFIG_OPTION,
                                        LK_CLI_END_OPTIONS},
     .words_min = 1,
@@ -117,9 +141,16 @@ lk_cli_hub_create(struct lk_txn *tx, const char *actor, const struct lk_hub *hub
         return err;
     }
     (void)snprintf(detail, sizeof(detail),
-                   "{\"kind\":\"embedded\",\"weight\":%u,\"allocatable\":%s,\"region\":\"%s\"}",
-                   hub->weight, hub->allocatable ? "true" : "false", hub->region);
+                   "{\"kind\":\"%s\",\"weight\":%u,\"allocatable\":%s,\"region\":\"%s\"}",
+                   hub->kind == LK_HUB_HTTP ? "http" : "embedded", hub->weight,
+                   hub->allocatable ? "true" : "false", hub->region);
     return lk_txn_audit_append(tx, actor, "hub.add", "", hub->name, detail);
+}
+
+static void
+addition_fini(struct addition *a)
+{
+    lk_hub_fini(&a->hub);
 }
 
 static int
@@ -127,18 +158,21 @@ hub_add(int argc, char **argv)
 {
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
     struct lk_cli_common common = {.json = false};
-    struct addition a = {.actor = s.actor,
-                         .hub = {.kind = LK_HUB_EMBEDDED, .weight = 1, .allocatable = true}};
+    __attribute__((cleanup(addition_fini))) struct addition a = {
+        .actor = s.actor, .hub = {.kind = LK_HUB_EMBEDDED, .weight = 1, .allocatable = true}};
     int code;
     enum lk_err err;
 
-    if (!lk_cli_options(&add_form, argc, argv, &common, &a.hub, &code)) {
+    if (!lk_cli_options(&add_form, argc, argv, &common, &a, &code) ||
+        (code = lk_cli_hub_word(&add_form, argv[optind], a.hub.name)) != 0) {
         return code;
     }
-    if ((code = lk_cli_hub_word(&add_form, argv[optind], a.hub.name)) != 0) {
-        return code;
+    if (a.connection.ca_file != NULL && a.connection.string_file == NULL) {
+        return lk_cli_usage(add_form.usage, "--ca-file goes with --connection-string");
     }
-    if ((code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s)) != 0) {
+    if ((code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s)) != 0 ||
+        (a.connection.string_file != NULL &&
+         (code = lk_cli_hub_connection_read(&a.connection, &s, &a.hub)) != 0)) {
         return code;
     }
     if ((err = lk_store_write_wait(s.session, add_run, &a)) != LK_OK) {
@@ -209,9 +243,11 @@ int
 lk_cmd_hub(int argc, char **argv)
 {
     static const struct lk_command commands[] = {
-        {"add", hub_add, "add an embedded hub"},
+        {"add", hub_add, "add a hub"},
         {"list", hub_list, "list the hubs"},
-        {"set", lk_cli_hub_set, "change a hub's share and region"},
+        {"show", lk_cli_hub_show, "show a hub"},
+        {"set", lk_cli_hub_set, "change a hub's share, region or connection"},
+        {"test", lk_cli_hub_test, "call a hub elsewhere, and say what fails"},
         {"remove", lk_cli_hub_remove, "remove a hub that is not in use"},
         {"devices", lk_cli_hub_devices, "list the device identities of a hub"},
         {"show-device", lk_cli_hub_show_device, "show one device identity"},

@@ -13,11 +13,26 @@ LK_MUST_CHECK enum lk_err lk_cli_hub_name(const char *text, char ret[LK_HOST_NAM
 int lk_cli_hub_word(const struct lk_cli_form *form, const char *text,
                     char ret[LK_HOST_NAME_MAX + 1]);
 
+/* Where the connection of a hub elsewhere comes from. */
+struct lk_cli_hub_connection {
+    const char *string_file; /* NULL: the hub is none, or keeps what it has */
+    const char *ca_file;     /* NULL: no authorities of its own */
+};
+/* Take both for hub, whose name is set: 0, or an exit code after telling why not. */
+int lk_cli_hub_connection_read(const struct lk_cli_hub_connection *from,
+                               const struct lk_cli_service *s, struct lk_hub *hub);
+#define LK_CLI_HUB_CONNECTION_HELP                                                                 \
+    "  --connection-string FILE file with the hub's connection string (- is stdin)\n"              \
+    "  --ca-file FILE           authorities that may sign the hub's certificate, PEM; kept\n"      \
+    "                           with it. Default hub-ca-file of the configuration\n"
+
 /* Create the hub, with its audit record. */
 LK_MUST_CHECK enum lk_err lk_cli_hub_create(struct lk_txn *tx, const char *actor,
                                             const struct lk_hub *hub);
 
 int lk_cli_hub_set(int argc, char **argv);
+int lk_cli_hub_show(int argc, char **argv);
+int lk_cli_hub_test(int argc, char **argv);
 int lk_cli_hub_remove(int argc, char **argv);
 int lk_cli_hub_devices(int argc, char **argv);
 int lk_cli_hub_show_device(int argc, char **argv);
