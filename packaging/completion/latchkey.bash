@@ -14,7 +14,7 @@ _latchkey() {
     done
     COMPREPLY=()
     case $prev in
-    --*file | --config | --data-dir | --tls-cert | --tls-key)
+    --*file | --connection-string | --config | --data-dir | --tls-cert | --tls-key)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
