@@ -196,6 +196,9 @@ core_assign(void *ctx, struct lk_txn *tx, const struct lk_hub_assign *a, bool *r
     enum lk_err err = lk_txn_identity_get(tx, a->hub->name, a->device_id, &id);
     bool existed = err == LK_OK;
 
+    if (existed && a->must_be_new) {
+        return LK_ERR_EXISTS;
+    }
     if (err == LK_ERR_NOT_FOUND) {
         err = identity_make(h, a, &id);
     }

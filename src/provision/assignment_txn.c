@@ -79,6 +79,15 @@ lk_old_key_lives(const struct lk_reg_op *op)
            memcmp(was->srk_name, now->srk_name, now->srk_name_len) == 0;
 }
 
+bool
+lk_must_be_new(const struct lk_reg_op *op)
+{
+    const char *previous = lk_previous_hub(op);
+
+    return op->chose_id && (previous == NULL || strcmp(previous, op->next.hub) != 0 ||
+                            strcmp(op->record.device_id, op->next.device_id) != 0);
+}
+
 static struct lk_hub_assign
 hub_assign_of(struct lk_reg_op *op)
 {
@@ -97,7 +106,8 @@ hub_assign_of(struct lk_reg_op *op)
                               .migrate = moves && op->enrollment.reprovision_migrate,
                               .initial_twin =
                                   has_twin ? lk_buf_text(&op->enrollment.initial_twin) : NULL,
-                              .iot_edge = op->enrollment.iot_edge};
+                              .iot_edge = op->enrollment.iot_edge,
+                              .must_be_new = lk_must_be_new(op)};
 
     return a;
 }
@@ -153,10 +163,13 @@ hub_assign_in_txn(struct lk_txn *tx, struct lk_reg_op *op)
                                  .version = op->next.generation,
                                  .etag = ""};
     bool existed;
-    enum lk_err err;
+    enum lk_err err = identity_assign(tx, op, &existed);
 
-    if ((err = identity_assign(tx, op, &existed)) != LK_OK ||
-        (err = lk_old_identity_leave(tx, op->p, &move)) != LK_OK) {
+    if (err == LK_ERR_EXISTS) {
+        lk_assignment_fail(op, LK_DPS_HUB_REFUSED, LK_NAME_TAKEN);
+        return lk_failure_record(op, op->fail_code, op->fail_why, &op->next);
+    }
+    if (err != LK_OK || (err = lk_old_identity_leave(tx, op->p, &move)) != LK_OK) {
         return err;
     }
     op->next.substatus = (int)lk_substatus_of(move.old_hub, op->next.hub,

@@ -256,16 +256,22 @@ static enum lk_err
 adopt(struct lk_reg_op *op, struct lk_txn *tx, const char *group)
 {
     const struct lk_buf *pub = &op->req.body->ek;
-    struct lk_ek *ek = &op->enrollment.eks[0];
+    struct lk_enrollment *e = &op->enrollment;
+    struct lk_ek *ek = &e->eks[0];
+    char derived[LK_DEFAULT_REGISTRATION_ID_CAP];
     enum lk_err err = lk_group_adopt(op, tx, group);
 
     if (err != LK_OK || !op->enrolled) {
         return err;
     }
+    if ((err = lk_default_registration_id(pub->data, pub->len, derived)) != LK_OK) {
+        return err;
+    }
+    op->chose_id = !lk_ascii_caseeq(e->id, strlen(e->id), derived, strlen(derived));
     memcpy(ek->id, op->ek.id, LK_EK_ID_LEN);
     memcpy(ek->pub, pub->data, pub->len); /* LK_TPM_PUBLIC_MAX bounds both */
     ek->pub_len = pub->len;
-    op->enrollment.eks_count = 1;
+    e->eks_count = 1;
     return LK_OK;
 }
 
@@ -289,6 +295,7 @@ lk_ek_member_read(struct lk_reg_op *op, struct lk_txn *tx)
     enum lk_err err;
 
     op->elsewhere[0] = '\0';
+    op->chose_id = false;
     if (op->groups == LK_GROUPS_RECORDED) {
         recorded_ek_fill(op);
         return LK_OK;

@@ -38,6 +38,7 @@ struct lk_errand_body {
     bool has_thumbprint;        /* then they are of no use */
     uint8_t thumbprint[32];
     bool keep_old_key, migrate, iot_edge;
+    bool must_be_new; /* as in struct lk_hub_assign */
     /* Digests of keys that earlier errands of this registration may have left at the hub, and that
      * no device was told: none of them is the "old key". */
     uint8_t untold[LK_ERRAND_UNTOLD_MAX][32];

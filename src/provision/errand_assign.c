@@ -71,6 +71,7 @@ target_assign(struct lk_txn *tx, struct lk_errand_try *t)
         .migrate = t->carried.found,
         .initial_twin = twin->len > 0 ? lk_buf_text(twin) : NULL,
         .iot_edge = t->carried.found ? t->carried.iot_edge : t->body.iot_edge,
+        .must_be_new = t->body.must_be_new,
     };
     enum lk_err err = lk_txn_hub_get(tx, t->body.hub, &hub);
 
@@ -128,6 +129,14 @@ assigned_in_txn(struct lk_txn *tx, struct lk_errand_try *t, struct lk_registrati
     return lk_assignment_audit(tx, t->body.request_id, r);
 }
 
+static void
+fail_set(struct lk_errand_try *t, int32_t code, const char *why, const char *detail)
+{
+    t->fail_code = code;
+    (void)snprintf(t->fail_why, sizeof(t->fail_why), "%s%s%s", why, detail[0] == '\0' ? "" : ": ",
+                   detail); /* cut when too long */
+}
+
 /* The outcome, unless a newer attestation has taken over or another try was first. */
 static enum lk_err
 outcome_run(struct lk_txn *tx, void *arg)
@@ -139,6 +148,10 @@ outcome_run(struct lk_txn *tx, void *arg)
     t->stands = err == LK_OK && r.status == LK_REG_ASSIGNING && r.generation == t->errand.version;
     if (t->stands) {
         err = t->fail_code != 0 ? fail_in_txn(tx, t, &r) : assigned_in_txn(tx, t, &r);
+    }
+    if (t->stands && err == LK_ERR_EXISTS) {
+        fail_set(t, LK_DPS_HUB_REFUSED, LK_NAME_TAKEN, "");
+        err = fail_in_txn(tx, t, &r);
     }
     lk_registration_fini(&r);
     return err == LK_ERR_NOT_FOUND && !t->stands ? LK_OK : err;
@@ -176,9 +189,7 @@ outcome(struct lk_errand_try *t)
 static void
 fail(struct lk_errand_try *t, int32_t code, const char *why, const char *detail)
 {
-    t->fail_code = code;
-    (void)snprintf(t->fail_why, sizeof(t->fail_why), "%s%s%s", why, detail[0] == '\0' ? "" : ": ",
-                   detail); /* cut when too long */
+    fail_set(t, code, why, detail);
     outcome(t);
 }
 
@@ -367,7 +378,9 @@ present_judge(struct lk_errand_try *t)
     /* A device that is new, and there with the very key: an earlier try made it. */
     t->existed = comes_again(t) || !own;
     t->unknown_key = !own;
-    if (is_as_it_should_be(t)) {
+    if (t->body.must_be_new && !own && !is_untold(t)) {
+        fail(t, LK_DPS_HUB_REFUSED, LK_NAME_TAKEN, "");
+    } else if (is_as_it_should_be(t)) {
         updated_next(t);
     } else {
         lk_errand_recheck(t, update_step);

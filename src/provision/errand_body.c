@@ -14,7 +14,8 @@ enum {
     FLAG_THUMBPRINT = 1u << 0,
     FLAG_KEEP_OLD_KEY = 1u << 1,
     FLAG_MIGRATE = 1u << 2,
-    FLAG_IOT_EDGE = 1u << 3
+    FLAG_IOT_EDGE = 1u << 3,
+    FLAG_MUST_BE_NEW = 1u << 4
 };
 
 void
@@ -103,7 +104,7 @@ body_write(const struct lk_errand_body *b, struct lk_buf *ret)
 {
     unsigned flags = (b->has_thumbprint ? FLAG_THUMBPRINT : 0u) |
                      (b->keep_old_key ? FLAG_KEEP_OLD_KEY : 0u) | (b->migrate ? FLAG_MIGRATE : 0u) |
-                     (b->iot_edge ? FLAG_IOT_EDGE : 0u);
+                     (b->iot_edge ? FLAG_IOT_EDGE : 0u) | (b->must_be_new ? FLAG_MUST_BE_NEW : 0u);
     enum lk_err err;
 
     if ((err = lk_buf_put_u8(ret, BODY_VERSION)) != LK_OK ||
@@ -162,6 +163,7 @@ body_read(struct lk_reader r, struct lk_errand_body *b)
     b->keep_old_key = (flags & FLAG_KEEP_OLD_KEY) != 0;
     b->migrate = (flags & FLAG_MIGRATE) != 0;
     b->iot_edge = (flags & FLAG_IOT_EDGE) != 0;
+    b->must_be_new = (flags & FLAG_MUST_BE_NEW) != 0;
     return version == BODY_VERSION ? LK_OK : LK_ERR_FORMAT;
 }
 

@@ -180,6 +180,18 @@ body_fill(const struct lk_reg_op *op, struct lk_errand_body *b)
                       op->enrollment.initial_twin.len);
 }
 
+/* A device that was about to leave the hub's device of that name comes back to it. */
+static enum lk_err
+newness_judge(struct lk_txn *tx, const struct lk_reg_op *op, struct lk_errand_body *b)
+{
+    struct lk_errand leave = {.tries = 0};
+    enum lk_err err = lk_txn_errand_get(tx, LK_ERRAND_LEAVE, b->hub, b->device_id, &leave);
+
+    b->must_be_new = err == LK_ERR_NOT_FOUND && lk_must_be_new(op);
+    lk_errand_fini(&leave);
+    return found_or_not(err);
+}
+
 static enum lk_err
 errand_make(struct lk_txn *tx, const struct lk_reg_op *op, const struct lk_errand_body *b,
             struct lk_errand *e)
@@ -208,6 +220,7 @@ lk_errand_assign_put(struct lk_txn *tx, const struct lk_reg_op *op)
     enum lk_err err;
 
     if ((err = body_fill(op, &body)) == LK_OK && (err = overtake(tx, op, &body)) == LK_OK &&
+        (err = newness_judge(tx, op, &body)) == LK_OK &&
         (err = lk_errand_leave_cancel(tx, body.hub, body.device_id)) == LK_OK &&
         (err = errand_make(tx, op, &body, &e)) == LK_OK) {
         err = lk_txn_errand_put(tx, &e);

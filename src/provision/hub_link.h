@@ -28,6 +28,8 @@ struct lk_hub_assign {
     bool migrate;         /* with from_hub: initial_twin is the one that the device had there */
     const char *initial_twin; /* JSON text or NULL; applied to a new identity only */
     bool iot_edge;            /* capabilities.iotEdge of a new identity */
+    bool must_be_new; /* LK_ERR_EXISTS, and nothing is changed, when the hub has a device of that
+                         name */
 };
 
 #define LK_HUB_ETAG_CAP 129u /* bytes of an etag of a hub elsewhere, unquoted, with the NUL */

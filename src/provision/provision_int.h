@@ -125,8 +125,9 @@ struct lk_reg_op {
     const char *groups_why;                     /* none of those that were searched: why */
     char elsewhere[LK_REGISTRATION_ID_MAX + 1]; /* another registration with the EK of a device that
                                                    a group would admit; "": none */
-    bool is_duplicate;                          /* the device has proved that EK: it is refused */
-    struct lk_shared_keys keys;                 /* of the device, when it proves itself by one */
+    bool chose_id;              /* a group admits the device under an id of its own choice */
+    bool is_duplicate;          /* the device has proved that EK: it is refused */
+    struct lk_shared_keys keys; /* of the device, when it proves itself by one */
 
     /* What becomes of it (assignment.c). */
     unsigned tries;
@@ -315,6 +316,11 @@ bool lk_custom_is(const struct lk_reg_op *op);
 LK_MUST_CHECK enum lk_err lk_custom_record(struct lk_reg_op *op, struct lk_registration *next);
 /* After it: ask, judge, assign. Ends the operation. */
 void lk_custom_ask(struct lk_reg_op *op);
+
+/* The device may not take the place of one that its hub has by that name already: it has chosen the
+ * name itself, and has not been there under it. */
+bool lk_must_be_new(const struct lk_reg_op *op);
+#define LK_NAME_TAKEN "The hub has a device of that name already"
 
 /* 202 with the operation's id. */
 void lk_assignment_accepted(struct lk_reg_op *op, const char *operation_id);

@@ -103,9 +103,10 @@ group_run(struct lk_txn *tx, void *arg)
     return err == LK_ERR_EXISTS ? lk_txn_group_replace(tx, g, NULL) : err;
 }
 
-/* A group of w's root; more are further members of its rules. */
+/* A group of w's root; more are further members of its rules, hub (NULL: any) where its devices go.
+ */
 static void
-group(struct world *w, const char *id, const char *more, bool enabled)
+group_on(struct world *w, const char *id, const char *more, bool enabled, const char *hub)
 {
     struct lk_enrollment g;
 
@@ -114,9 +115,82 @@ group(struct world *w, const char *id, const char *more, bool enabled)
     (void)strcpy(g.id, id);
     g.attestation = LK_ATTESTATION_EK_CERT;
     g.enabled = enabled;
+    if (hub != NULL) {
+        assert_int_equal(lk_strcpy(g.hubs[0], sizeof(g.hubs[0]), hub), LK_OK);
+        g.hubs_count = 1;
+    }
     assert_int_equal(lk_buf_printf(&g.rules, "{\"roots\":[\"%s\"]%s}", w->root_id, more), LK_OK);
     rig_write(&w->rig, group_run, &g);
     lk_enrollment_fini(&g);
+}
+
+static void
+group(struct world *w, const char *id, const char *more, bool enabled)
+{
+    group_on(w, id, more, enabled, NULL);
+}
+
+/* ---- a hub elsewhere that has every device already, with a key of its own ---------------------
+ */
+
+static bool hub_is_empty; /* but for the devices that were created since */
+static size_t created_count, updated_count;
+
+static unsigned
+full_reserve(void *ctx, const char *hub, unsigned wanted)
+{
+    return wanted;
+}
+
+static void
+full_release(void *ctx, const char *hub, unsigned count)
+{
+}
+
+static void
+full_answer(enum lk_err err, bool found, lk_hub_done_fn *done, void *arg)
+{
+    struct lk_hub_snapshot s = {.found = found, .etag = "e1", .keys_len = {32, 32}};
+    struct lk_hub_answer a = {.err = err, .detail = "as the test says", .snapshot = &s};
+
+    memset(s.keys, 9, sizeof(s.keys));
+    done(arg, &a);
+    lk_hub_snapshot_fini(&s);
+}
+
+static void
+full_read(void *ctx, const struct lk_hub *hub, const char *device_id, bool with_twin,
+          lk_hub_done_fn *done, void *arg)
+{
+    full_answer(LK_OK, true, done, arg);
+}
+
+static void
+full_create(void *ctx, const struct lk_hub *hub, const struct lk_hub_identity *id,
+            lk_hub_done_fn *done, void *arg)
+{
+    created_count += hub_is_empty ? 1 : 0;
+    full_answer(hub_is_empty ? LK_OK : LK_ERR_EXISTS, false, done, arg);
+}
+
+static void
+full_update(void *ctx, const struct lk_hub *hub, const struct lk_hub_snapshot *was,
+            const struct lk_hub_identity *id, lk_hub_done_fn *done, void *arg)
+{
+    updated_count++;
+    full_answer(LK_OK, false, done, arg);
+}
+
+static void
+full_hub_add(struct lk_provision_config *config)
+{
+    static const struct lk_hub_link_ops ops = {.reserve = full_reserve,
+                                               .release = full_release,
+                                               .read = full_read,
+                                               .create = full_create,
+                                               .update = full_update};
+
+    config->remote.ops = &ops;
 }
 
 static enum lk_err
@@ -143,7 +217,9 @@ setup(void **state)
                                 .usage = "keyCertSign,cRLSign"};
 
     memset(&w, 0, sizeof(w));
-    rig_start(&w.rig, NULL);
+    hub_is_empty = false;
+    created_count = updated_count = 0;
+    rig_start(&w.rig, full_hub_add);
     rig_advance_s(&w.rig, (MAKER_NOW_MS - w.rig.now_ms) / 1000);
     root.key = w.root_key = EVP_EC_gen("P-256");
     w.root = maker_certify(&root);
@@ -551,6 +627,100 @@ taken_id(void **state)
     rig_provision(&e, &b, &key);
 }
 
+static void
+device_id_set(struct lk_enrollment *e, void *arg)
+{
+    assert_int_equal(lk_strcpy(e->device_id, sizeof(e->device_id), arg), LK_OK);
+}
+
+static enum lk_err
+identity_delete_run(struct lk_txn *tx, void *arg)
+{
+    return lk_txn_identity_delete(tx, RIG_HUB, arg, NULL);
+}
+
+/* Registers, and comes to this end. */
+static void
+expect_end(struct rig_device *d, enum lk_dps_status status, int32_t code)
+{
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+
+    rig_attest(d);
+    rig_settle(d->rig);
+    rig_poll(d, d->token, d->operation_id, &a);
+    assert_int_equal(a.verdict, LK_REG_STATE);
+    assert_int_equal(a.state.status, status);
+    assert_int_equal(a.state.error_code, code);
+}
+
+/*
+ * The name that a device chooses may be the one that another device has at the hub. It does not
+ * take that one's place; once the name is free it may have it, and then again.
+ */
+static void
+chosen_name_is_taken(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one);
+    struct rig_device e = {.rig = &w->rig, .scope = RIG_SCOPE, .id = "other", .tpm = w->two.tpm};
+    struct lk_identity before, after;
+    char truck[] = "truck";
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"anyRegistrationId\":true", true);
+    rig_enroll(&w->rig, RIG_SCOPE, "other", w->two.tpm, NULL);
+    rig_enrollment_change(&w->rig, "other", device_id_set, truck);
+    rig_attest(&e);
+    assert_int_equal(rig_identity(&w->rig, RIG_HUB, truck, &before), LK_OK);
+    d.id = truck;
+    expect_end(&d, LK_DPS_FAILED, LK_DPS_HUB_REFUSED);
+    assert_int_equal(rig_identity(&w->rig, RIG_HUB, truck, &after), LK_OK);
+    assert_string_equal(after.etag, before.etag);
+    assert_int_equal(after.primary_len, before.primary_len);
+    assert_memory_equal(after.primary, before.primary, before.primary_len);
+    rig_write(&w->rig, identity_delete_run, truck);
+    expect_end(&d, LK_DPS_ASSIGNED, 0);
+    expect_end(&d, LK_DPS_ASSIGNED, 0);
+}
+
+/* An id that is derived from the EK is nobody's choice: what is there under it is taken over. */
+static void
+derived_name_is_there(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one);
+    struct rig_device e = {.rig = &w->rig, .scope = RIG_SCOPE, .id = "other", .tpm = w->two.tpm};
+
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group(w, "chips", ",\"anyRegistrationId\":true", true);
+    rig_enroll(&w->rig, RIG_SCOPE, "other", w->two.tpm, NULL);
+    rig_enrollment_change(&w->rig, "other", device_id_set, w->one.id);
+    rig_attest(&e);
+    expect_end(&d, LK_DPS_ASSIGNED, 0);
+}
+
+/* The same at a hub elsewhere, which is not asked to change what it has. */
+static void
+chosen_name_is_taken_elsewhere(void **state)
+{
+    struct world *w = *state;
+    struct rig_device d = device(w, &w->one), e = device(w, &w->two);
+
+    rig_hub_add(&w->rig, RIG_OTHER_HUB, LK_HUB_HTTP);
+    trust(w, LK_TRUST_ROOT, &w->root);
+    group_on(w, "chips", ",\"anyRegistrationId\":true", true, RIG_OTHER_HUB);
+    d.id = "truck";
+    expect_end(&d, LK_DPS_FAILED, LK_DPS_HUB_REFUSED);
+    assert_int_equal(updated_count, 0);
+    expect_end(&e, LK_DPS_ASSIGNED, 0); /* under the id that is derived */
+    assert_int_equal(updated_count, 1);
+    hub_is_empty = true;
+    expect_end(&d, LK_DPS_ASSIGNED, 0);
+    assert_int_equal(created_count, 1);
+    expect_end(&d, LK_DPS_ASSIGNED, 0); /* its own by now, and read */
+    assert_int_equal(updated_count, 2);
+}
+
 /* ---- who is admitted ------------------------------------------------------------------------- */
 
 /* A device with an enrollment may send anything for a certificate. */
@@ -614,6 +784,9 @@ main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
+        CASE(chosen_name_is_taken),
+        CASE(derived_name_is_there),
+        CASE(chosen_name_is_taken_elsewhere),
         CASE(duplicate_is_proved),
         CASE(two_registrations),
         CASE(no_group),
