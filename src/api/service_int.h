@@ -13,7 +13,7 @@
 #define LK_SVC_PAGE_MAX 1000u    /* rows of an answer */
 #define LK_SVC_SCAN_MAX 1000u    /* rows that one query call looks at */
 #define LK_SVC_TURN_MS 4         /* a page ends once it has held its event loop so long, */
-#define LK_SVC_TURN_ROWS_MIN 16u /* but not before it has looked at so many rows */
+#define LK_SVC_TURN_ROWS_MIN 8u  /* but not before it has looked at so many rows */
 #define LK_SVC_PAGE_BYTES ((size_t)1 << 20) /* an answer that is longer ends its page */
 #define LK_SVC_CONTINUATION_CAP LK_CONTINUATION_CAP
 

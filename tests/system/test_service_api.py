@@ -376,7 +376,7 @@ def test_bulks_that_are_refused_whole(operator, body, expected):
 def test_queries_and_pages(make_service):
     """
     Pages by continuation; a token is good for its own query only, and survives a restart. A page of
-    16 rows is whole however slow the machine is; longer ones may be cut by time.
+    8 rows is whole however slow the machine is; longer ones may be cut by time.
     """
     service = make_service("paging", bulk_max=100)
     operator = Operator(service)
@@ -384,21 +384,21 @@ def test_queries_and_pages(make_service):
               "provisioningStatus": "enabled" if i % 2 else "disabled"} for i in range(100)]
     assert operator.ask("POST", "/enrollments",
                         {"mode": "create", "enrollments": items}).json()["isSuccessful"]
-    answer = operator.query("/enrollments/query", "SELECT * FROM enrollments", 16)
+    answer = operator.query("/enrollments/query", "SELECT * FROM enrollments", 8)
     assert answer.header("x-ms-item-type") == "Enrollment"
-    assert answer.header("x-ms-max-item-count") == "16"
-    assert len(answer.json()) == 16
+    assert answer.header("x-ms-max-item-count") == "8"
+    assert len(answer.json()) == 8
     token = answer.header("x-ms-continuation")
     service.stop()
     service.start()
     rest = operator.all("/enrollments/query", "SELECT * FROM enrollments", 60, token)
-    assert [row["registrationId"] for row in rest] == [f"pg-{i:03}" for i in range(16, 100)]
+    assert [row["registrationId"] for row in rest] == [f"pg-{i:03}" for i in range(8, 100)]
     for path, text_ in (("/enrollments/query", "*"), ("/enrollmentGroups/query", "*"),
                         ("/registrations/pg-001/query", "SELECT * FROM enrollments")):
-        assert operator.query(path, text_, 16, token).status == 400
+        assert operator.query(path, text_, 8, token).status == 400
     for foreign in (token[:-4], "AAAA", token.replace(token[20], "A" if token[20] != "A" else "B"),
                     "x" * 400):
-        assert operator.query("/enrollments/query", "SELECT * FROM enrollments", 16,
+        assert operator.query("/enrollments/query", "SELECT * FROM enrollments", 8,
                               foreign).status == 400
     where = "SELECT * FROM enrollments WHERE provisioningStatus = 'enabled'"
     assert len(operator.all("/enrollments/query", where, 7)) == 50
