@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from lib.mosquitto import Mosquitto
+from lib.hubbroker import OPERATOR, OPERATOR_PASSWORD, HubBroker
+from lib.mosquitto import Mosquitto, Operator
 from lib.process import wait_until
 from lib.service import BUILD, program
 from lib.tpmdevice import TpmDevice
@@ -85,52 +86,103 @@ def test_settings_refused(registered, tmp_path):
     refused(UNAVAILABLE, *names, "--print")
 
 
-def test_example_device(network, make_service, tmp_path):
-    """The whole device: telemetry, a method, a desired property, and a token that is renewed."""
-    log = tmp_path / "swtpm.log"
-    (tmp_path / "tpm").mkdir()
-    tpm = network.start(["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={tmp_path}/tpm",
-                         "--server", "type=tcp,port=2321,disconnect", "--ctrl", "type=tcp,port=2322",
-                         "--flags", "not-need-init,startup-clear"], log, log)
-    started = [tpm]
-    try:
-        service = make_service(network=network)
+class ExampleStage:
+    """The device of examples/, with what it needs in a network: a TPM, and a service where it is
+    enrolled. close() ends all that was started, the last first."""
+
+    def __init__(self, network, make_service, directory):
+        self.network, self.directory, self.started = network, directory, []
+        log = directory / "swtpm.log"
+        (directory / "tpm").mkdir()
+        self.keep(network.start(
+            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={directory}/tpm", "--server",
+             "type=tcp,port=2321,disconnect", "--ctrl", "type=tcp,port=2322", "--flags",
+             "not-need-init,startup-clear"], log, log))
+        self.service = make_service(network=network)
         shown = wait_until(lambda: network.run(
             [program("latchkey"), "device", "show", "--manifest", "csv", "--header", "--tcti",
              "swtpm:port=2321"]).stdout, "the TPM answers")
-        (tmp_path / "manifest.csv").write_text(shown)
-        service.cli("enrollment", "import", tmp_path / "manifest.csv")
-        broker = Mosquitto(tmp_path / "broker", network, service.hub)
-        started.insert(0, broker)
-        telemetry = broker.subscribe("devices/+/messages/events/#")
-        started.insert(0, telemetry)
-        results = broker.subscribe("$iothub/methods/res/#")
-        started.insert(0, results)
+        (directory / "manifest.csv").write_text(shown)
+        self.service.cli("enrollment", "import", directory / "manifest.csv")
+        self.device_id = shown.splitlines()[1].split(",")[0]
+        self.out = directory / "device.out"
 
-        ca = tmp_path / "both.pem"
-        ca.write_text(open(service.ca_file).read() + open(broker.ca_file).read())
-        out = tmp_path / "device.out"
-        device = network.start([os.path.join(BUILD, "examples/example-device"), service.url,
-                                service.scope, ca, "20"], out, tmp_path / "device.err")
-        started.insert(0, device)
+    def keep(self, process):
+        self.started.insert(0, process)
+        return process
 
-        topic, body = telemetry.find("devices/")
-        registration_id = shown.splitlines()[1].split(",")[0]
-        assert topic == f"devices/{registration_id}/messages/events/%24.ct=application%2Fjson"
-        assert 20 <= json.loads(body)["temperature"] < 25
-        broker.publish("$iothub/methods/POST/blink/?$rid=7a", "{}")
-        assert results.find("$iothub/methods/res/") == ("$iothub/methods/res/200/?$rid=7a",
-                                                        '{"done":true}')
-        broker.publish("$iothub/twin/PATCH/properties/desired/?$version=2", '{"rate":9}')
-        wait_until(lambda: '{"rate":9}' in out.read_text(), "the desired property arrives")
-        wait_until(lambda: out.read_text().count("connect: ") >= 2, "the token is renewed",
-                   timeout_s=120)
-        sent = len(telemetry.lines())
-        wait_until(lambda: len(telemetry.lines()) > sent, "telemetry goes on", timeout_s=60)
-        assert device.running(), (tmp_path / "device.err").read_text()
-    finally:
-        for process in started:
+    def run_device(self, broker_ca):
+        """With tokens of twenty seconds, and trust in service and broker."""
+        ca = self.directory / "both.pem"
+        ca.write_text(open(self.service.ca_file).read() + open(broker_ca).read())
+        return self.keep(self.network.start(
+            [os.path.join(BUILD, "examples/example-device"), self.service.url, self.service.scope,
+             ca, "20"], self.out, self.directory / "device.err"))
+
+    def says(self, words, times=1):
+        wait_until(lambda: self.out.read_text().count(words) >= times, words, timeout_s=120)
+
+    def close(self):
+        for process in self.started:
             try:
                 process.close()
             except AssertionError:
                 process.kill()
+
+
+@pytest.fixture
+def example(network, make_service, tmp_path):
+    stage = ExampleStage(network, make_service, tmp_path)
+    yield stage
+    stage.close()
+
+
+def test_example_device(example):
+    """The whole device: telemetry, a method, a desired property, and a token that is renewed."""
+    broker = example.keep(Mosquitto(example.directory / "broker", example.network,
+                                    example.service.hub))
+    telemetry = example.keep(broker.operator.subscribe("devices/+/messages/events/#"))
+    results = example.keep(broker.operator.subscribe("$iothub/methods/res/#"))
+    device = example.run_device(broker.ca_file)
+    topic, body = telemetry.find("devices/")
+    assert topic == f"devices/{example.device_id}/messages/events/%24.ct=application%2Fjson"
+    assert 20 <= json.loads(body)["temperature"] < 25
+    broker.operator.publish("$iothub/methods/POST/blink/?$rid=7a", "{}")
+    assert results.find("$iothub/methods/res/") == ("$iothub/methods/res/200/?$rid=7a",
+                                                    '{"done":true}')
+    broker.operator.publish("$iothub/twin/PATCH/properties/desired/?$version=2", '{"rate":9}')
+    example.says('{"rate":9}')
+    example.says("connect: ", times=2)
+    sent = len(telemetry.lines())
+    wait_until(lambda: len(telemetry.lines()) > sent, "telemetry goes on", timeout_s=60)
+    assert device.running(), (example.directory / "device.err").read_text()
+
+
+def test_example_device_at_a_hub(example):
+    """The same at our own hub: the token of the TPM lets it in, a renewed one too, none after a ban."""
+    service, hub = example.service, example.service.hub
+    broker = HubBroker(example.directory / "broker", service, network=example.network,
+                       device_port=8883)
+    service.stop()
+    service.configure(mqtt_socket=broker.socket)
+    service.start()
+    broker.start()
+    try:
+        broker.wait_service()
+        operator = Operator(broker.directory, example.network, "-p", str(broker.operator_port),
+                            "-u", OPERATOR, "-P", OPERATOR_PASSWORD)
+        telemetry = example.keep(operator.subscribe("latchkey/#"))
+        device = example.run_device(broker.ca_file)
+        topic, body = telemetry.find(f"latchkey/{hub}/{example.device_id}/messages/events/")
+        assert topic.endswith("/messages/events/%24.ct=application%2Fjson"), topic
+        assert 20 <= json.loads(body)["temperature"] < 25
+        example.says("connect: Connection Accepted.", times=2)
+        sent = len(telemetry.lines())
+        wait_until(lambda: len(telemetry.lines()) > sent, "telemetry goes on", timeout_s=60)
+        service.cli("hub", "disable-device", hub, example.device_id)
+        example.says("connect: Connection Refused")
+        assert device.running(), (example.directory / "device.err").read_text()
+    finally:
+        for process in example.started[:2]:
+            process.close()
+        broker.stop()

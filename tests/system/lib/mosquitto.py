@@ -41,33 +41,49 @@ class Mosquitto:
                        f"keyfile {self.directory}/server.key\n")
         self.log = os.path.join(self.directory, "log")
         self.process = network.start(["mosquitto", "-c", config], self.log, self.log)
-        wait_until(lambda: self.publish("up", "").returncode == 0, "mosquitto answers")
-
-    def publish(self, topic, body):
-        return self.network.run(["mosquitto_pub", "-h", "127.0.0.1", "-t", topic, "-m", body])
-
-    def subscribe(self, *filters):
-        return Subscription(self, filters)
+        self.operator = Operator(self.directory, network)
+        wait_until(lambda: self.operator.publish("up", "").returncode == 0, "mosquitto answers")
 
     def close(self):
         self.process.close()
 
 
+class Operator:
+    """An operator's client, inside a network. words are options of Mosquitto's clients."""
+
+    def __init__(self, directory, network, *words):
+        self.directory = str(directory)
+        self.network = network
+        self.words = ["-h", "127.0.0.1", *words]
+
+    def publish(self, topic, body):
+        return self.network.run(["mosquitto_pub", *self.words, "-t", topic, "-m", body])
+
+    def subscribe(self, *filters):
+        return Subscription(self, filters)
+
+
 class Subscription:
     """What an operator's client gets, as (topic, body)."""
 
-    def __init__(self, broker, filters):
-        self.path = os.path.join(broker.directory, "sub-" + str(len(os.listdir(broker.directory))))
+    def __init__(self, operator, filters):
+        self.path = os.path.join(operator.directory,
+                                 "sub-" + str(len(os.listdir(operator.directory))))
         words = [word for f in filters for word in ("-t", f)]
-        self.process = broker.network.start(
-            ["stdbuf", "-oL", "mosquitto_sub", "-h", "127.0.0.1", "-F", "%t %p", "-t", "ready",
-             *words], self.path, self.path + ".err")
-        wait_until(lambda: broker.publish("ready", "") and self.lines(), "the subscription is there",
-                   every_s=0.2)
+        self.process = operator.network.start(
+            ["stdbuf", "-oL", "mosquitto_sub", *operator.words, "-d", "-F", "got %t %p", *words],
+            self.path, self.path)
+        wait_until(lambda: "Subscribed (" in self.text() or not self.process.running(),
+                   "the subscription is there", every_s=0.2)
+        assert self.process.running(), self.text()
+
+    def text(self):
+        with open(self.path, encoding="utf-8") as file:
+            return file.read()
 
     def lines(self):
-        with open(self.path, encoding="utf-8") as file:
-            return [tuple(line.rstrip("\n").split(" ", 1)) for line in file if line.endswith("\n")]
+        return [tuple(line.split(" ", 2)[1:]) for line in self.text().splitlines()
+                if line.startswith("got ")]
 
     def find(self, topic_start):
         """The first (topic, body) below a topic, once there is one."""
