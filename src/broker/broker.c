@@ -10,6 +10,7 @@
 #include "broker/broker_int.h"
 
 #define TICK_MS 1000
+#define POLL_MS 200 /* between looks for hub events */
 #define QUIET_MS 20 /* between looks whether the last work has ended */
 
 /* ---- on the thread --------------------------------------------------------------------------- */
@@ -51,7 +52,23 @@ tick(void *ctx)
     }
     lk_peers_look(b);
     lk_broker_refusals_tick(b);
+    lk_events_prune(b);
+    for (struct lk_line *l = b->lines; l != NULL; l = l->next) {
+        lk_c2d_tick(l);
+    }
     lk_timer_arm(b->tick, TICK_MS);
+}
+
+static void
+poll_due(void *ctx)
+{
+    struct lk_broker *b = ctx;
+
+    if (!b->draining) {
+        lk_calls_tick(b);
+        lk_events_poll(b);
+        lk_timer_arm(b->poll, POLL_MS);
+    }
 }
 
 static void
@@ -65,6 +82,7 @@ drain(void *ctx)
         next = p->next;
         lk_peer_close(p, "the service stops");
     }
+    lk_calls_end(b, NULL);
     quiet_wait(b);
 }
 
@@ -75,6 +93,7 @@ thread_main(void *arg)
     enum lk_err err;
 
     tick(b);
+    poll_due(b);
     if ((err = lk_loop_run(b->loop)) != LK_OK) {
         lk_log(LK_LOG_ERROR, "broker.failed", LK_F_ERR(err));
     }
@@ -119,6 +138,7 @@ lk_broker_renew(struct lk_broker *b, struct lk_keyring *ring)
 enum lk_err
 lk_broker_drain(struct lk_broker *b)
 {
+    atomic_store(&b->closing, true);
     return lk_loop_post(b->loop, drain, b);
 }
 
@@ -157,6 +177,7 @@ broker_open(struct lk_broker *b, const struct lk_broker_config *config,
         (err = lk_watch_new(b->loop, lk_session_fd(b->session), session_ready, b,
                             &b->session_watch)) != LK_OK ||
         (err = lk_timer_new(b->loop, tick, b, &b->tick)) != LK_OK ||
+        (err = lk_timer_new(b->loop, poll_due, b, &b->poll)) != LK_OK ||
         (err = lk_hub_core_new(config->ring, &lk_rand_system, &b->hub)) != LK_OK) {
         return err;
     }
@@ -175,6 +196,7 @@ lk_broker_new(const struct lk_broker_config *config, char error[LK_BROKER_ERROR_
     }
     b->lease.lock_fd = b->lease.listen_fd = -1;
     atomic_init(&b->stopped, false);
+    atomic_init(&b->closing, false);
     atomic_init(&b->turned_ms, lk_clock_mono_ms(&lk_clock_system));
     if ((err = broker_open(b, config, error)) != LK_OK) {
         return err;
@@ -207,6 +229,7 @@ lk_broker_free(struct lk_broker *b)
     lk_lease_fini(&b->lease);
     lk_hub_core_drop(&b->hub);
     lk_timer_drop(&b->tick);
+    lk_timer_drop(&b->poll);
     lk_watch_drop(&b->session_watch);
     lk_session_drop(&b->session);
     lk_loop_drop(&b->loop);

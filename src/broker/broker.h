@@ -33,6 +33,9 @@ LK_MUST_CHECK enum lk_err lk_broker_start(struct lk_broker *b);
 LK_MUST_CHECK enum lk_err lk_broker_renew(struct lk_broker *b, struct lk_keyring *ring);
 /* Monotonic milliseconds when the loop last turned; it does so every second when it is well. */
 int64_t lk_broker_turned_ms(const struct lk_broker *b);
+/* What other threads ask of it: direct methods, telemetry that came by HTTPS. Borrows b, which must
+ * outlive the loops that ask. */
+struct lk_hub_broker lk_broker_hub(struct lk_broker *b);
 /* Finish what is under way, then end the thread. Sessions of devices go on in their brokers. */
 LK_MUST_CHECK enum lk_err lk_broker_drain(struct lk_broker *b);
 bool lk_broker_stopped(const struct lk_broker *b);

@@ -15,9 +15,9 @@
 static void
 peer_free(struct lk_peer *p)
 {
-    *p->link_to_this = p->next;
+    *p->at = p->next;
     if (p->next != NULL) {
-        p->next->link_to_this = p->link_to_this;
+        p->next->at = p->at;
     }
     p->broker->peers_count--;
     lk_buf_fini(&p->in);
@@ -38,8 +38,8 @@ lk_peer_close(struct lk_peer *p, const char *reason)
     } else if (reason != NULL) {
         lk_log(LK_LOG_DEBUG, "broker.connection_closed", LK_F_TEXT("reason", reason));
     }
-    lk_link_free(p->link);
-    p->link = NULL;
+    lk_line_close(p->line, p->broker->draining);
+    p->line = NULL;
     lk_watch_free(lk_watch_take(&p->watch));
     (void)close(p->fd);
     if (!p->asking && !p->taking) {
@@ -137,7 +137,7 @@ hello_take(struct lk_peer *p, const struct lk_plug_msg *m)
     if (m->flags != LK_PLUG_STREAMS) {
         return "expected a kind of connection";
     }
-    if ((p->link = lk_link_new(p, m)) == NULL) {
+    if ((p->line = lk_line_new(p, m)) == NULL) {
         welcome(p, LK_PLUG_REFUSED, "another broker has this hub");
         lk_log(LK_LOG_WARNING, "broker.refused", LK_F_TEXT("hub", p->hub),
                LK_F_TEXT("reason", "another broker has this hub"));
@@ -161,7 +161,7 @@ message_take(struct lk_peer *p, const struct lk_plug_msg *m)
         lk_broker_ask(p, m);
         return NULL;
     case LK_PEER_STREAMS:
-        return lk_link_take(p->link, m) ? NULL : "a message that plugins do not send";
+        return lk_line_take(p->line, m) ? NULL : "a message that plugins do not send";
     }
     return "no state";
 }
@@ -281,9 +281,9 @@ lk_peer_accept(struct lk_broker *b, int fd)
     p->out.max = LK_PEER_OUT_MAX;
     p->since_mono_ms = lk_clock_mono_ms(&lk_clock_system);
     p->next = b->peers;
-    p->link_to_this = &b->peers;
+    p->at = &b->peers;
     if (p->next != NULL) {
-        p->next->link_to_this = &p->next;
+        p->next->at = &p->next;
     }
     b->peers = p;
     b->peers_count++;

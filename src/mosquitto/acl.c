@@ -1,5 +1,6 @@
 /* Who may publish and subscribe to what, and where device messages go. */
 #include <string.h>
+#include <time.h>
 
 #include "mosquitto/plugin_int.h"
 
@@ -200,8 +201,8 @@ lk_plugin_message(int event, void *event_data, void *userdata)
     if (c == NULL || !lk_conn_seated(c)) {
         return MOSQ_ERR_ACL_DENIED;
     }
-    if (c->seat->tell) {
-        c->seat->tell = false;
+    if (c->seat->tell_after_s != 0 && (int64_t)time(NULL) > c->seat->tell_after_s) {
+        c->seat->tell_after_s = 0;
         lk_plugin_tell(p, LK_PLUG_HEARD, c->seat);
     }
     if (lk_mqtt_publish_parse(c->seat->id, ed->topic, strlen(ed->topic), &what) != LK_OK) {

@@ -1,6 +1,7 @@
 /* What passes between plugin and service besides questions. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "mosquitto/plugin_int.h"
 
@@ -119,7 +120,9 @@ push_take(struct lk_plugin *p, const struct lk_plug_msg *m)
         (text = lk_buf_text(&topic)) == NULL) {
         return;
     }
-    seat->tell = seat->tell || (m->flags & LK_PLUG_TELL) != 0;
+    if ((m->flags & LK_PLUG_TELL) != 0 && seat->tell_after_s == 0) {
+        seat->tell_after_s = (int64_t)time(NULL) + 1;
+    }
     (void)publish(seat->id, text, m->body, m->body_len, qos1 && seat->c2d_qos > 0 ? 1 : 0);
 }
 
@@ -140,10 +143,14 @@ kick_take(struct lk_plugin *p, const struct lk_plug_msg *m)
 }
 
 static void
-telemetry_take(const struct lk_plugin *p, const struct lk_plug_msg *m)
+telemetry_take(struct lk_plugin *p, const struct lk_plug_msg *m)
 {
-    if (!lk_plugin_publish(p, m->device_id, m->topic, m->topic_len, (enum lk_telemetry_mark)0,
-                           m->body, m->body_len, 1)) {
+    const struct lk_plug_msg taken = {.type = LK_PLUG_TAKEN, .number = m->number};
+
+    if (lk_plugin_publish(p, m->device_id, m->topic, m->topic_len, (enum lk_telemetry_mark)0,
+                          m->body, m->body_len, 1)) {
+        lk_stream_send(&p->stream, &taken);
+    } else {
         mosquitto_log_printf(MOSQ_LOG_WARNING, "latchkey: a message of \"%s\" cannot be published",
                              m->device_id);
     }

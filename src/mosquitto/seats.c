@@ -162,7 +162,7 @@ lk_seats_enter(struct lk_seats *s, const void *client, const char *id,
     seat_resume(seat, fresh, verdict, durable);
     seat->client = client;
     seat->serial = ++s->serial;
-    seat->tell = false;
+    seat->tell_after_s = 0;
     memcpy(seat->generation, verdict->generation, sizeof(seat->generation));
     memcpy(seat->etag, verdict->etag, sizeof(seat->etag));
     memcpy(seat->key_tag, verdict->tag, sizeof(seat->key_tag));

@@ -17,14 +17,14 @@ struct lk_seat {
     uint8_t key_tag[LK_PLUG_TAG_LEN];
     uint64_t cut_at_s; /* Unix seconds */
     uint16_t keep_alive_s;
-    unsigned filters; /* 1 << enum lk_mqtt_filter_kind */
-    uint8_t c2d_qos;  /* 0 or 1, as it asked for */
-    bool durable;     /* the broker keeps subscriptions and messages when it disconnects */
-    bool resumed;     /* it goes on with what was kept */
-    bool guessed;     /* filters are not known: the plugin began after the session did */
-    bool flush;       /* what the broker kept for it is another device's: it gets none of it */
-    bool tell;        /* the service waits to hear of it */
-    unsigned conns;   /* that name this seat */
+    unsigned filters;     /* 1 << enum lk_mqtt_filter_kind */
+    uint8_t c2d_qos;      /* 0 or 1, as it asked for */
+    bool durable;         /* the broker keeps subscriptions and messages when it disconnects */
+    bool resumed;         /* it goes on with what was kept */
+    bool guessed;         /* filters are not known: the plugin began after the session did */
+    bool flush;           /* what the broker kept for it is another device's: it gets none of it */
+    int64_t tell_after_s; /* Unix; the service waits to hear that it sent something after; 0: no */
+    unsigned conns;       /* that name this seat */
 };
 
 /* A connection: its seat until it is purged, also after it left or another took the seat. */

@@ -32,6 +32,7 @@ enum lk_plug_type {
     LK_PLUG_GONE,      /* plugin: the connection of a device ended */
     LK_PLUG_HEARD,     /* plugin: the device has sent something since it was given a message */
     LK_PLUG_REQUEST,   /* plugin: it published to one of the service's topics */
+    LK_PLUG_TAKEN,     /* plugin: a PUBLISH is with the broker */
     LK_PLUG_READY,     /* plugin: every session has been told */
     LK_PLUG_PUSH,      /* service: publish to that device alone */
     LK_PLUG_KICK,      /* service: end that session */
@@ -87,7 +88,7 @@ struct lk_plug_msg {
     uint64_t serial; /* of a session, from 1; KICK and PUSH: 0 is whichever there is */
     uint32_t flags;
     uint64_t number; /* HELLO, MARK: an event's seq; VERDICT: when to cut the session, Unix seconds;
-                        SESSION: its keep-alive, seconds */
+                        SESSION: its keep-alive, seconds; PUBLISH, TAKEN: a ticket */
     char generation[LK_PLUG_WORD_MAX + 1];
     char etag[LK_PLUG_WORD_MAX + 1];
     uint8_t

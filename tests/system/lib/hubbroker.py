@@ -48,7 +48,7 @@ class HubBroker:
                  f"plugin {self.plugin}", f"plugin_opt_hub {self.hub}",
                  f"plugin_opt_socket {self.socket}",
                  *[f"plugin_opt_{line}" for line in options],
-                 "max_packet_size 330000", "max_queued_messages 0", "log_type all",
+                 "max_packet_size 330000", "max_queued_messages 100000", "log_type all",
                  "log_dest stderr", *settings,
                  f"listener {self.operator_port} 127.0.0.1",
                  f"listener {self.port} 127.0.0.1", "max_qos 1",

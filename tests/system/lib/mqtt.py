@@ -1,5 +1,6 @@
 """An MQTT 3.1.1 client that sends the packets it is told to, and keeps what comes."""
 import queue
+import select
 import socket
 import ssl
 import struct
@@ -61,24 +62,37 @@ class Client:
         else:
             context = ssl.create_default_context(cafile=ca_file)
             self.socket = context.wrap_socket(plain, server_hostname=host)
-        self.socket.settimeout(None)
+        self.socket.setblocking(False)
+        self._data = b""
         self._lock = threading.Lock()
         self._end = threading.Event()
         threading.Thread(target=self._read_all, daemon=True).start()
 
-    # ---- packets
+    # ---- packets: one thread at a time uses the TLS session, and waits without it
 
     def send(self, data):
         with self._lock:
-            self.socket.sendall(data)
+            while data:
+                try:
+                    data = data[self.socket.send(data):]
+                except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    select.select([], [self.socket], [], 1)
+
+    def _receive(self):
+        while True:
+            try:
+                with self._lock:
+                    return self.socket.recv(65536)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                select.select([self.socket], [], [])
 
     def _read(self, count):
-        data = b""
-        while len(data) < count:
-            piece = self.socket.recv(count - len(data))
+        while len(self._data) < count:
+            piece = self._receive()
             if not piece:
                 raise EOFError
-            data += piece
+            self._data += piece
+        data, self._data = self._data[:count], self._data[count:]
         return data
 
     def _read_all(self):
