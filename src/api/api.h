@@ -5,7 +5,7 @@
 #ifndef LK_API_API_H
 #define LK_API_API_H
 
-#include "hub/hub.h"
+#include "hub/broker.h"
 #include "net/http.h"
 #include "net/regions.h"
 #include "provision/provision.h"
@@ -71,6 +71,32 @@ void lk_service_api_free(struct lk_service_api *api); /* none pending */
 LK_DEFINE_AUTO(struct lk_service_api, lk_service_api, lk_service_api_free);
 struct lk_surface lk_service_api_surface(struct lk_service_api *api);
 void lk_service_api_tick(struct lk_service_api *api); /* once a second */
+
+/* ---- hubs (iot-hub.md sections 2 and 7) -------------------------------------------------------
+ */
+
+struct lk_hub_api;
+
+struct lk_hub_api_config {
+    struct lk_session *session; /* borrowed, as the next four */
+    struct lk_loop *loop;
+    struct lk_hub_core *hub;
+    const struct lk_clock *clock;
+    const struct lk_rand *rnd;
+    struct lk_keyring *keyring;  /* referenced */
+    struct lk_hub_broker broker; /* what it points to is borrowed */
+    bool audit_reads;            /* each call that reads waits for an audit record of its own */
+};
+LK_MUST_CHECK enum lk_err lk_hub_api_new(const struct lk_hub_api_config *config,
+                                         struct lk_hub_api **ret);
+/* Use another keyring from now on. Calls under way keep the one that they began with. */
+void lk_hub_api_set_keyring(struct lk_hub_api *api, struct lk_keyring *ring);
+size_t lk_hub_api_pending(const struct lk_hub_api *api);
+void lk_hub_api_free(struct lk_hub_api *api); /* none pending */
+LK_DEFINE_AUTO(struct lk_hub_api, lk_hub_api, lk_hub_api_free);
+/* Serves every host; one that is no embedded hub's is told so. */
+struct lk_surface lk_hub_api_surface(struct lk_hub_api *api);
+void lk_hub_api_tick(struct lk_hub_api *api); /* once a second */
 
 /* ---- the local listener's APIs --------------------------------------------------------------- */
 

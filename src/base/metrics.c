@@ -46,6 +46,12 @@ static const struct row {
     [LK_M_SERVICE_REFUSED] = {"latchkey_service_calls_total", "{result=\"refused\"}", NULL, NULL},
     [LK_M_SERVICE_REJECTED] = {"latchkey_service_calls_total", "{result=\"rejected\"}", NULL, NULL},
     [LK_M_SERVICE_FAILED] = {"latchkey_service_calls_total", "{result=\"failed\"}", NULL, NULL},
+    [LK_M_HUB_DONE] = {"latchkey_hub_calls_total", "{result=\"done\"}", "counter",
+                       "Calls of hubs' HTTPS surface by how they ended: done, refused for want of "
+                       "access, rejected for what they ask, failed."},
+    [LK_M_HUB_REFUSED] = {"latchkey_hub_calls_total", "{result=\"refused\"}", NULL, NULL},
+    [LK_M_HUB_REJECTED] = {"latchkey_hub_calls_total", "{result=\"rejected\"}", NULL, NULL},
+    [LK_M_HUB_FAILED] = {"latchkey_hub_calls_total", "{result=\"failed\"}", NULL, NULL},
     [LK_M_STORE_COMMITS] = {"latchkey_store_commits_total", "", "counter",
                             "Transactions committed, each for a group of jobs."},
     [LK_M_STORE_JOBS] = {"latchkey_store_jobs_total", "", "counter", "Jobs in those transactions."},

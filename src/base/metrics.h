@@ -29,6 +29,10 @@ enum lk_metric {
     LK_M_SERVICE_REFUSED,
     LK_M_SERVICE_REJECTED,
     LK_M_SERVICE_FAILED,
+    LK_M_HUB_DONE, /* calls of hubs' HTTPS surface */
+    LK_M_HUB_REFUSED,
+    LK_M_HUB_REJECTED,
+    LK_M_HUB_FAILED,
     LK_M_STORE_COMMITS, /* group commits */
     LK_M_STORE_JOBS,    /* jobs in them */
     LK_M_STORE_QUEUE,   /* gauge: jobs waiting */

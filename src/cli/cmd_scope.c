@@ -11,7 +11,8 @@
 bool
 lk_cli_scope_ok(const char *text)
 {
-    static const char *const taken[] = {"enrollments", "enrollmentGroups", "registrations"};
+    static const char *const taken[] = {
+        "enrollments", "enrollmentGroups", "registrations", "devices", "twins", "statistics"};
     size_t len = strlen(text);
 
     for (size_t i = 0; i < LK_ARRAY_LEN(taken); i++) {

@@ -29,7 +29,8 @@ struct lk_worker {
     struct lk_provision *provision;
     struct lk_device_api *device_api;
     struct lk_service_api *service_api;
-    struct lk_surface surfaces[2];
+    struct lk_hub_api *hub_api;
+    struct lk_surface surfaces[3];
     struct lk_router router;
     struct lk_http_server *server;
     struct lk_timer *tick, *quiet;
@@ -59,6 +60,7 @@ tick(void *ctx)
     lk_device_api_tick(w->device_api);
     lk_service_api_tick(w->service_api);
     lk_provision_tick(w->provision);
+    lk_hub_api_tick(w->hub_api);
     lk_timer_arm(w->tick, TICK_MS);
 }
 
@@ -68,7 +70,8 @@ quiet_wait(void *ctx)
 {
     struct lk_worker *w = ctx;
 
-    if (lk_provision_pending(w->provision) > 0 || lk_service_api_pending(w->service_api) > 0) {
+    if (lk_provision_pending(w->provision) > 0 || lk_service_api_pending(w->service_api) > 0 ||
+        lk_hub_api_pending(w->hub_api) > 0) {
         lk_timer_arm(w->quiet, QUIET_MS);
         return;
     }
@@ -116,6 +119,7 @@ renew(void *ctx)
     lk_hub_core_set_keyring(r->worker->hub, r->ring);
     lk_hub_http_set_keyring(r->worker->hubs_elsewhere, r->ring);
     lk_service_api_set_keyring(r->worker->service_api, r->ring);
+    lk_hub_api_set_keyring(r->worker->hub_api, r->ring);
     lk_tls_free(r->tls);
     lk_keyring_free(r->ring);
     free(r);
@@ -269,6 +273,23 @@ service_open(struct lk_worker *w, const struct lk_worker_config *config)
 }
 
 static enum lk_err
+hub_open(struct lk_worker *w, const struct lk_worker_config *config)
+{
+    struct lk_hub_api_config opts = {
+        .session = w->session,
+        .loop = w->loop,
+        .hub = w->hub,
+        .clock = &lk_clock_system,
+        .rnd = &lk_rand_system,
+        .keyring = config->ring,
+        .broker = config->broker,
+        .audit_reads = config->config->audit_reads != 0,
+    };
+
+    return lk_hub_api_new(&opts, &w->hub_api);
+}
+
+static enum lk_err
 server_open(struct lk_worker *w, const struct lk_worker_config *config,
             char error[LK_WORKER_ERROR_CAP])
 {
@@ -284,7 +305,8 @@ server_open(struct lk_worker *w, const struct lk_worker_config *config,
     enum lk_err err;
 
     w->surfaces[0] = lk_service_api_surface(w->service_api);
-    w->surfaces[1] = lk_device_api_surface(w->device_api); /* takes what is left */
+    w->surfaces[1] = lk_hub_api_surface(w->hub_api);
+    w->surfaces[2] = lk_device_api_surface(w->device_api); /* takes what is left */
     w->router = (struct lk_router){w->surfaces, LK_ARRAY_LEN(w->surfaces)};
     if ((err = lk_http_server_new(w->loop, &opts, why, &w->server)) != LK_OK) {
         (void)snprintf(error, LK_WORKER_ERROR_CAP, "listen: %s",
@@ -309,7 +331,7 @@ worker_open(struct lk_worker *w, const struct lk_worker_config *config,
         (err = regions_open(w, config->config)) != LK_OK ||
         (err = lk_device_api_new(w->provision, &lk_clock_system, w->regions, &w->device_api)) !=
             LK_OK ||
-        (err = service_open(w, config)) != LK_OK) {
+        (err = service_open(w, config)) != LK_OK || (err = hub_open(w, config)) != LK_OK) {
         if (error[0] == '\0') {
             (void)snprintf(error, LK_WORKER_ERROR_CAP, "worker: %s", lk_err_text(err));
         }
@@ -358,6 +380,7 @@ lk_worker_free(struct lk_worker *w)
         (void)pthread_join(w->thread, NULL); /* cannot fail: joined here only, by another thread */
     }
     lk_http_server_drop(&w->server);
+    lk_hub_api_free(w->hub_api);
     lk_service_api_free(w->service_api);
     lk_device_api_free(w->device_api);
     lk_provision_drop(&w->provision);

@@ -7,6 +7,7 @@
 #define LK_DAEMON_WORKER_H
 
 #include "daemon/config.h"
+#include "hub/broker.h"
 #include "link/board.h"
 #include "provision/provision.h"
 
@@ -20,6 +21,7 @@ struct lk_worker_config {
     struct lk_hub_board *board;     /* borrowed */
     struct lk_keyring *ring;        /* referenced */
     struct lk_tls *tls;             /* referenced */
+    struct lk_hub_broker broker;    /* what it points to is borrowed until lk_worker_free() */
 };
 
 #define LK_WORKER_ERROR_CAP 320u

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the seeds of path_fuzz, hub_props_fuzz, hub_auth_fuzz, broker_ask_fuzz, webhook_fuzz and
+"""Write the seeds of path_fuzz, hub_props_fuzz, hub_json_fuzz, hub_auth_fuzz, broker_ask_fuzz, webhook_fuzz and
 allow_fuzz.
 
 usage: corpus_api.py OUTPUT_DIRECTORY STAMP_FILE
@@ -22,6 +22,18 @@ SEEDS = {
     "hub_props": {
         "sdk": "%24.mid=m-1&%24.ct=application%2Fjson&alert=true&bare&e=",
         "odd": "a%3A%20b=%0D%0A&k=%C3%A9&%24.x=1&&%zz",
+    },
+    "hub_json": {
+        "device": '0{"deviceId":"dev-1","etag":"x","status":"disabled","statusReason":"why",'
+                  '"authentication":{"type":"sas","symmetricKey":{"primaryKey":'
+                  '"AAAAAAAAAAAAAAAAAAAAAA==","secondaryKey":""}},"capabilities":{"iotEdge":true}}',
+        "x509": '0{"deviceId":"dev-1","authentication":{"x509Thumbprint":{"primaryThumbprint":'
+                '"0123456789abcdef0123456789ABCDEF01234567"}}}',
+        "import": '1{"id":"d","importMode":"UpdateIfMatchETag","eTag":"x","twinETag":"y","tags":'
+                  '{"a":null},"properties":{"desired":{"n":1.5},"reported":{}}}',
+        "twin": '2{"tags":{"a":{"b":[1,"x"]}},"properties":{"desired":{"$version":1},"reported":7}}',
+        "method": '3{"methodName":"reboot","payload":{"x":[null]},"responseTimeoutInSeconds":5,'
+                  '"connectTimeoutInSeconds":0}',
     },
     "hub_auth": {
         "ask": '{"hub":"hub.example.test","token":"SharedAccessSignature sr=hub.example.test%2F'
