@@ -80,7 +80,7 @@ const struct lk_config_row lk_config_rows[] = {
            "Most enrollments in one bulk request of the operators' API; http-body-max bounds it "
            "too."),
     NUMBER(
-        "hub-call-ms", hub_call_ms, 100, 60000, "ms", "5000",
+        "hub-call-ms", hub_call_ms, 100, 10000, "ms", "5000",
         "Longest time of one call to a hub elsewhere. What another instance was doing there when "
         "it died is taken up after six times that."),
     NUMBER(

@@ -15,6 +15,7 @@ struct place {
     struct lk_breaker breaker;
     uint64_t calls[LK_HUB_OUTCOMES];
     uint64_t opened;
+    int64_t used_mono_ms; /* when an errand to it was last asked for */
 };
 
 struct lk_hub_board {
@@ -52,21 +53,41 @@ lk_hub_board_free(struct lk_hub_board *b)
     }
 }
 
-/* NULL when there are too many. */
+/* A place for one hub more: of one that was unlinked long ago, when there is no other. */
 static struct place *
-place_find(struct lk_hub_board *b, const char *hub)
+place_free(struct lk_hub_board *b)
 {
-    struct place *p = &b->places[b->places_count];
+    struct place *oldest = NULL;
+
+    if (b->places_count < LK_BOARD_HUBS_MAX) {
+        return &b->places[b->places_count++];
+    }
+    for (size_t i = 0; i < b->places_count; i++) {
+        struct place *p = &b->places[i];
+
+        if (p->breaker.running == 0 && (oldest == NULL || p->used_mono_ms < oldest->used_mono_ms)) {
+            oldest = p;
+        }
+    }
+    return oldest;
+}
+
+/* NULL when it is not there, or there are too many to be made. */
+static struct place *
+place_find(struct lk_hub_board *b, const char *hub, bool make)
+{
+    struct place *p;
 
     for (size_t i = 0; i < b->places_count; i++) {
         if (strcmp(b->places[i].name, hub) == 0) {
             return &b->places[i];
         }
     }
-    if (b->places_count == LK_BOARD_HUBS_MAX || lk_strcpy(p->name, sizeof(p->name), hub) != LK_OK) {
+    if (!make || strlen(hub) > LK_HOST_NAME_MAX || (p = place_free(b)) == NULL) {
         return NULL;
     }
-    b->places_count++;
+    memset(p, 0, sizeof(*p));
+    (void)strcpy(p->name, hub); /* it fits */
     return p;
 }
 
@@ -78,8 +99,9 @@ lk_hub_board_reserve(struct lk_hub_board *b, const char *hub, unsigned wanted)
     unsigned granted = 0;
 
     (void)pthread_mutex_lock(&b->lock);
-    if ((p = place_find(b, hub)) != NULL) {
+    if ((p = place_find(b, hub, true)) != NULL) {
         granted = lk_breaker_reserve(&p->breaker, wanted, b->most, now);
+        p->used_mono_ms = now;
     }
     (void)pthread_mutex_unlock(&b->lock);
     return granted;
@@ -91,7 +113,7 @@ lk_hub_board_release(struct lk_hub_board *b, const char *hub, unsigned count)
     struct place *p;
 
     (void)pthread_mutex_lock(&b->lock);
-    if ((p = place_find(b, hub)) != NULL) {
+    if ((p = place_find(b, hub, false)) != NULL) {
         lk_breaker_release(&p->breaker, count);
     }
     (void)pthread_mutex_unlock(&b->lock);
@@ -125,7 +147,7 @@ lk_hub_board_report(struct lk_hub_board *b, const char *hub, enum lk_hub_outcome
     bool turned = false;
 
     (void)pthread_mutex_lock(&b->lock);
-    if ((p = place_find(b, hub)) != NULL) {
+    if ((p = place_find(b, hub, true)) != NULL) {
         turned = place_report(p, outcome, retry_after_s, now);
     }
     (void)pthread_mutex_unlock(&b->lock);

@@ -9,7 +9,7 @@
 #include "link/breaker.h"
 #include "store/store.h"
 
-#define LK_BOARD_HUBS_MAX 64u /* hubs that are kept apart; those past it are not called */
+#define LK_BOARD_HUBS_MAX 64u /* hubs that are kept apart: more than can be linked */
 
 struct lk_hub_board;
 

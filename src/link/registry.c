@@ -435,14 +435,10 @@ static enum lk_err
 bulk_error_judge(const json_t *errors, char error[LK_JSON_ERROR_CAP])
 {
     static const char *const exists[] = {"DeviceAlreadyExists", "409001", "409002", NULL};
-    static const char *const busy[] = {"ThrottlingException",
-                                       "429001",
-                                       "ServerError",
-                                       "500001",
-                                       "ServiceUnavailable",
-                                       "503001",
-                                       "ThrottleBacklogLimitExceeded",
-                                       NULL};
+    static const char *const busy[] = {
+        "ThrottlingException",          "429001", "ServerError",         "500001",
+        "ServiceUnavailable",           "503001", "IotHubQuotaExceeded", "403002",
+        "ThrottleBacklogLimitExceeded", NULL};
     char name[LK_REGISTRY_NAME_CAP];
 
     code_name(json_object_get(json_array_get(errors, 0), "errorCode"), name);

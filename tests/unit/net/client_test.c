@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,8 +32,15 @@ static const struct {
                "close\r\n\r\n"},
     {"/half", "HTTP/1.1 200 OK\r\nContent-Length: 11\r\nConnection: close\r\n\r\n{\"goo"},
     {"/garbage", "\x7f\x01\x02 nothing that HTTP knows\r\n\r\n"},
+    {"/later", "HTTP/1.1 503 Busy\r\nRetry-After: 99999999999\r\nContent-Length: 0\r\n"
+               "Connection: close\r\n\r\n"},
+    {"/dated", "HTTP/1.1 503 Busy\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n"
+               "Content-Length: 0\r\nConnection: close\r\n\r\n"},
     {"/nothing", ""},
 };
+
+/* Before the request itself, for /mirror. */
+static const char mirrored[] = "HTTP/1.1 200 OK\r\nRETRY-AFTER:  17 \r\nConnection: close\r\n\r\n";
 
 struct server {
     pthread_t thread;
@@ -131,15 +139,21 @@ peer_serve(struct server *s, struct peer *p)
            (n = peer_read(p, request + len, (int)(sizeof(request) - 1 - len))) > 0) {
         len += (size_t)n;
         request[len] = '\0';
-        if (request[0] != 'P') {
+        if (request[0] < 'A' || request[0] > 'Z') {
             return; /* a TLS client at the plain server */
         }
         body = strstr(request, "\r\n\r\n");
         body = body == NULL ? NULL : body + 4;
     }
-    if (body != NULL && strncmp(request, "POST ", 5) == 0) {
+    if (body != NULL && strchr(request, ' ') != NULL) {
         atomic_fetch_add(&s->requests, 1);
-        peer_answer(p, request + 5, body);
+        if (strncmp(strchr(request, ' '), " /mirror", 8) == 0) {
+            body = request; /* all of it */
+            (void)peer_write(p, mirrored, strlen(mirrored));
+            (void)peer_write(p, body, len);
+        } else {
+            peer_answer(p, strchr(request, ' ') + 1, body);
+        }
     }
 }
 
@@ -253,6 +267,7 @@ struct result {
     unsigned calls;
     enum lk_err err;
     int status;
+    uint32_t retry_after_s;
     char body[ANSWER_MAX + 1];
     int64_t took_ms, began_ms;
 };
@@ -265,6 +280,7 @@ keep(void *arg, const struct lk_client_answer *answer)
     r->calls++;
     r->err = answer->err;
     r->status = answer->status;
+    r->retry_after_s = answer->retry_after_s;
     assert_true(answer->body.left <= ANSWER_MAX);
     if (answer->body.left > 0) {
         memcpy(r->body, answer->body.p, answer->body.left);
@@ -320,6 +336,141 @@ url_of(const struct server *s, const char *path)
     (void)snprintf(url, sizeof(url), "http%s://127.0.0.1:%u%s", s->ctx != NULL ? "s" : "", s->port,
                    path);
     return url;
+}
+
+/* One request of any kind, to any address, by a client that trusts ca_file. */
+static enum lk_err
+send_one(const struct lk_client_request *req, const char *ca_file, struct result *r)
+{
+    LK_AUTO(lk_client) struct lk_client *c = NULL;
+    struct lk_client_config config = {
+        .ca_file = ca_file, .total_ms = TOTAL_MS, .answer_max = ANSWER_MAX};
+    unsigned left = 1;
+    enum lk_err err;
+
+    memset(r, 0, sizeof(*r));
+    r->left = &left;
+    assert_int_equal(lk_client_new(loop, &config, &c), LK_OK);
+    if ((err = lk_client_send(c, req, keep, r)) == LK_OK) {
+        assert_int_equal(lk_loop_run(loop), LK_OK);
+        assert_int_equal(r->calls, 1);
+    }
+    assert_int_equal(lk_client_pending(c), 0);
+    return err;
+}
+
+/* Every method with its headers as given, a body where there is one, and nothing that was not. */
+static void
+methods(void **state)
+{
+    static const char *const names[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+    struct result r;
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(names); i++) {
+        bool has_body = i > 0 && i < 4;
+        LK_AUTO_BUF struct lk_buf body = LK_BUF_INIT;
+        struct lk_client_request req = {.method = names[i],
+                                        .url = url_of(&secure, "/mirror?a=1"),
+                                        .authorization = "SharedAccessSignature sr=a&sig=b",
+                                        .if_match = "\"etag==\"",
+                                        .body = has_body ? &body : NULL};
+        char line[32];
+
+        assert_int_equal(lk_buf_puts(&body, "{\"ask\":1}"), LK_OK);
+        assert_int_equal(send_one(&req, ca, &r), LK_OK);
+        assert_int_equal(r.status, 200);
+        (void)snprintf(line, sizeof(line), "%s /mirror?a=1 HTTP/1.1\r\n", names[i]);
+        assert_memory_equal(r.body, line, strlen(line));
+        assert_non_null(strstr(r.body, "\r\nAuthorization: SharedAccessSignature sr=a&sig=b\r\n"));
+        assert_non_null(strstr(r.body, "\r\nIf-Match: \"etag==\"\r\n"));
+        assert_int_equal(strstr(r.body, "{\"ask\":1}") != NULL, has_body);
+        assert_int_equal(strstr(r.body, "Content-Type: application/json") != NULL, has_body);
+        assert_null(strstr(r.body, "Expect"));
+        assert_int_equal(r.retry_after_s, 17);
+        assert_int_equal(body.len, has_body ? 0 : 9);
+    }
+}
+
+/* What cannot be a header or a method is not sent. */
+static void
+requests_misuse(void **state)
+{
+    struct lk_client_request req = {.method = "BREW", .url = url_of(&secure, "/mirror")};
+    struct result r;
+
+    assert_int_equal(send_one(&req, ca, &r), LK_ERR_ARG);
+    req.method = "GET";
+    req.if_match = "\"a\"\r\nX-Evil: 1";
+    assert_int_equal(send_one(&req, ca, &r), LK_ERR_FORMAT);
+    req.if_match = NULL;
+    req.authorization = "a\nb";
+    assert_int_equal(send_one(&req, ca, &r), LK_ERR_FORMAT);
+    req.authorization = NULL;
+    req.connect_to = "nowhere";
+    assert_int_equal(send_one(&req, ca, &r), LK_ERR_FORMAT);
+    req.connect_to = NULL;
+    req.url = "https://user@localhost/";
+    assert_int_equal(send_one(&req, ca, &r), LK_ERR_FORMAT);
+}
+
+/* A time to wait in seconds, a very long one, a date: the last is nothing. */
+static void
+retry_after(void **state)
+{
+    struct lk_client_request req = {.method = "GET", .url = url_of(&secure, "/later")};
+    struct result r;
+
+    assert_int_equal(send_one(&req, ca, &r), LK_OK);
+    assert_int_equal(r.status, 503);
+    assert_int_equal(r.retry_after_s, UINT32_MAX);
+    req.url = url_of(&secure, "/dated");
+    assert_int_equal(send_one(&req, ca, &r), LK_OK);
+    assert_int_equal(r.retry_after_s, 0);
+    req.url = url_of(&secure, "/good");
+    assert_int_equal(send_one(&req, ca, &r), LK_OK);
+    assert_int_equal(r.retry_after_s, 0);
+}
+
+static void
+file_text(const char *path, char *buf, size_t cap)
+{
+    FILE *f = fopen(path, "re");
+    size_t len;
+
+    assert_non_null(f);
+    len = fread(buf, 1, cap - 1, f);
+    buf[len] = '\0';
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Another address is connected to; name and certificate stay those of the URL. */
+static void
+connects_elsewhere(void **state)
+{
+    char peer[32], pem[8192];
+    struct lk_client_request req = {
+        .method = "GET", .url = "https://localhost:1/mirror", .connect_to = peer};
+    struct result r;
+
+    (void)snprintf(peer, sizeof(peer), "127.0.0.1:%u", secure.port);
+    assert_int_equal(send_one(&req, ca, &r), LK_OK);
+    assert_int_equal(r.status, 200);
+    assert_non_null(strstr(r.body, "\r\nHost: localhost:1\r\n"));
+    req.url = "https://other.example.test/mirror";
+    assert_int_equal(send_one(&req, ca, &r), LK_OK);
+    assert_int_equal(r.err, LK_ERR_TLS);
+
+    /* Authorities of the request's own, instead of the client's and the system's. */
+    file_text(ca, pem, sizeof(pem));
+    req.url = "https://localhost/mirror";
+    assert_int_equal(send_one(&req, NULL, &r), LK_OK);
+    assert_int_equal(r.err, LK_ERR_TLS);
+    req.ca_pem = pem;
+    assert_int_equal(send_one(&req, NULL, &r), LK_OK);
+    assert_int_equal(r.status, 200);
+    req.ca_pem = "-----BEGIN CERTIFICATE-----\n";
+    assert_int_equal(send_one(&req, ca, &r), LK_OK);
+    assert_int_equal(r.err, LK_ERR_TLS);
 }
 
 /* What is no URL of a web server is refused at once, and the body stays with the caller. */
@@ -511,6 +662,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(methods),
+        cmocka_unit_test(requests_misuse),
+        cmocka_unit_test(retry_after),
+        cmocka_unit_test(connects_elsewhere),
         cmocka_unit_test(urls),
         cmocka_unit_test(answers_arrive),
         cmocka_unit_test(redirects_stay),

@@ -1,0 +1,196 @@
+/* Tests of src/link/connection.c: connection strings, at rest, and the tokens made with them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "link/connection.h"
+#include "wire/sas.h"
+
+#define GOOD "HostName=Hub.Example.test;SharedAccessKeyName=owner;SharedAccessKey=a2V5"
+
+static enum lk_err
+parse(const char *text, char error[LK_CONNECTION_ERROR_CAP], struct lk_connection *c)
+{
+    memset(c, 0, sizeof(*c));
+    error[0] = '\0';
+    return lk_connection_parse(text, strlen(text), error, c);
+}
+
+/* Empty, too long, parts missing, twice, unknown, a device's own: each is told, nothing is quoted.
+ */
+static void
+refused(void **state)
+{
+    static const struct {
+        const char *text, *word;
+    } bad[] = {
+        {"", "needed"},
+        {" \n", "needed"},
+        {"HostName", "not known"},
+        {"=", "not known"},
+        {"HostName=", "no host name"},
+        {"HostName=h.test;SharedAccessKeyName=p", "needed"},
+        {"HostName=h.test;SharedAccessKey=a2V5", "needed"},
+        {"SharedAccessKeyName=p;SharedAccessKey=a2V5", "needed"},
+        {GOOD ";HostName=h.test", "twice"},
+        {GOOD ";More=1", "not known"},
+        {GOOD ";DeviceId=d", "device's"},
+        {"HostName=h_.test;SharedAccessKeyName=p;SharedAccessKey=a2V5", "no host name"},
+        {"HostName=h.test:;SharedAccessKeyName=p;SharedAccessKey=a2V5", "no host name"},
+        {"HostName=h.test:0;SharedAccessKeyName=p;SharedAccessKey=a2V5", "no host name"},
+        {"HostName=h.test:65536;SharedAccessKeyName=p;SharedAccessKey=a2V5", "no host name"},
+        {"HostName=h.test/x;SharedAccessKeyName=p;SharedAccessKey=a2V5", "no host name"},
+        {"HostName=h.test;SharedAccessKeyName=;SharedAccessKey=a2V5", "policy"},
+        {"HostName=h.test;SharedAccessKeyName=a b;SharedAccessKey=a2V5", "policy"},
+        {"HostName=h.test;SharedAccessKeyName=p;SharedAccessKey=", "base64"},
+        {"HostName=h.test;SharedAccessKeyName=p;SharedAccessKey=a2V", "base64"},
+        {GOOD ";GatewayHostName=user@h.test", "GatewayHostName"},
+    };
+    char error[LK_CONNECTION_ERROR_CAP], longest[LK_CONNECTION_MAX + 2];
+    struct lk_connection c;
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(bad); i++) {
+        assert_int_equal(parse(bad[i].text, error, &c), LK_ERR_FORMAT);
+        if (strstr(error, bad[i].word) == NULL) {
+            fail_msg("\"%s\": %s", bad[i].text, error);
+        }
+        assert_int_equal(c.key_len, 0);
+    }
+    memset(longest, ' ', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    assert_int_equal(parse(longest, error, &c), LK_ERR_FORMAT);
+    assert_non_null(strstr(error, "too long"));
+}
+
+/* The longest key, and one byte more. */
+static void
+keys(void **state)
+{
+    static const char head[] = "HostName=h.test;SharedAccessKeyName=p;SharedAccessKey=";
+    char error[LK_CONNECTION_ERROR_CAP], text[256];
+    struct lk_connection c;
+
+    (void)snprintf(
+        text, sizeof(text), "%s%.84sAA==", head,
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    assert_int_equal(parse(text, error, &c), LK_OK);
+    assert_int_equal(c.key_len, 64);
+    lk_connection_fini(&c);
+    text[strlen(text) - 2] = 'A';
+    assert_int_equal(parse(text, error, &c), LK_ERR_FORMAT);
+}
+
+/* In any order and case, with space around it, a port, a gateway. */
+static void
+taken(void **state)
+{
+    char error[LK_CONNECTION_ERROR_CAP];
+    struct lk_connection c;
+
+    assert_int_equal(parse("\n " GOOD "\r\n", error, &c), LK_OK);
+    assert_string_equal(c.host, "hub.example.test");
+    assert_int_equal(c.port, 443);
+    assert_string_equal(c.gateway, "");
+    assert_string_equal(c.policy, "owner");
+    assert_int_equal(c.key_len, 3);
+    assert_memory_equal(c.key, "key", 3);
+    lk_connection_fini(&c);
+    assert_int_equal(c.key_len, 0);
+    assert_int_equal(parse("sharedaccesskey=a2V5;GATEWAYHOSTNAME=10.0.0.1;"
+                           "hostname=h.test:8443;sharedaccesskeyname=p;",
+                           error, &c),
+                     LK_OK);
+    assert_int_equal(c.port, 8443);
+    assert_string_equal(c.gateway, "10.0.0.1:443");
+    lk_connection_fini(&c);
+}
+
+/* ---- at rest -----------------------------------------------------------------------------------
+ */
+
+static struct lk_keyring *
+ring_make(void)
+{
+    char path[] = "/tmp/latchkey-connection-XXXXXX";
+    struct lk_keyring *ring = NULL;
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    (void)close(fd);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(lk_keyring_create(path, 1, &lk_rand_system), LK_OK);
+    assert_int_equal(lk_keyring_load(path, NULL, &ring), LK_OK);
+    assert_int_equal(unlink(path), 0);
+    return ring;
+}
+
+/* What was sealed for one hub opens for that one only, with its authorities, by that keyring only.
+ */
+static void
+at_rest(void **state)
+{
+    LK_AUTO(lk_keyring) struct lk_keyring *ring = ring_make();
+    LK_AUTO(lk_keyring) struct lk_keyring *other = ring_make();
+    LK_AUTO_BUF struct lk_buf ca = LK_BUF_INIT;
+    struct lk_hub hub = {.name = "hub.example.test", .kind = LK_HUB_HTTP};
+    struct lk_connection c = {.port = 0};
+
+    assert_int_equal(lk_buf_puts(&ca, "-----BEGIN CERTIFICATE-----\nx\n"), LK_OK);
+    assert_int_equal(
+        lk_connection_seal(ring, &lk_rand_system, hub.name, "a\nb", 3, &ca, &hub.sealed_connection),
+        LK_ERR_ARG);
+    assert_int_equal(lk_connection_seal(ring, &lk_rand_system, hub.name, GOOD "\n", sizeof(GOOD),
+                                        &ca, &hub.sealed_connection),
+                     LK_OK);
+    assert_int_equal(lk_connection_open(ring, &hub, &c), LK_OK);
+    assert_string_equal(c.policy, "owner");
+    assert_memory_equal(c.key, "key", 3);
+    assert_int_equal(c.ca.len, ca.len);
+    assert_memory_equal(c.ca.data, ca.data, ca.len);
+    lk_connection_fini(&c);
+    assert_int_equal(lk_connection_open(other, &hub, &c), LK_ERR_CONFIG);
+    hub.name[0] = 'x';
+    assert_int_equal(lk_connection_open(ring, &hub, &c), LK_ERR_STORE);
+    hub.name[0] = 'h';
+    hub.sealed_connection.data[hub.sealed_connection.len - 1] ^= 1;
+    assert_int_equal(lk_connection_open(ring, &hub, &c), LK_ERR_STORE);
+    lk_hub_fini(&hub);
+    assert_int_not_equal(lk_connection_open(ring, &hub, &c), LK_OK);
+}
+
+/* The token is what a hub's check takes: its resource, its policy, an hour. */
+static void
+token(void **state)
+{
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+    char error[LK_CONNECTION_ERROR_CAP];
+    struct lk_connection c;
+    struct lk_sas sas;
+
+    assert_int_equal(parse(GOOD, error, &c), LK_OK);
+    assert_int_equal(lk_connection_token(&c, 1000000, &text), LK_OK);
+    assert_int_equal(lk_sas_parse((const char *)text.data, text.len, &sas), LK_OK);
+    assert_string_equal(sas.resource, "hub.example.test");
+    assert_string_equal(sas.key_name, "owner");
+    assert_int_equal(sas.expiry_unix_s, 1000 + 3600);
+    assert_int_equal(lk_sas_verify(&sas, "key", 3, false), LK_OK);
+    assert_int_equal(lk_sas_verify(&sas, "kez", 3, false), LK_ERR_REFUSED);
+    lk_connection_fini(&c);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(refused), cmocka_unit_test(keys),  cmocka_unit_test(taken),
+        cmocka_unit_test(at_rest), cmocka_unit_test(token),
+    };
+
+    return lk_crypto_init() == LK_OK ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
+}
