@@ -15,7 +15,7 @@ static int
 ca_read(const char *path, struct lk_buf *ret)
 {
     char shown[LK_CLI_SHOWN_CAP];
-    enum lk_err err = path == NULL ? LK_OK : lk_cli_file_read(path, LK_CONNECTION_CA_MAX, ret);
+    enum lk_err err = path == NULL ? LK_OK : lk_cli_file_read(path, LK_HUB_CONNECTION_CA_MAX, ret);
 
     if (err != LK_OK) {
         return lk_cli_fail(err, "cannot read %s", lk_cli_shown(path, shown));
@@ -33,12 +33,12 @@ ca_read(const char *path, struct lk_buf *ret)
 static int
 string_judge(const struct lk_buf *text, const char *name)
 {
-    struct lk_connection c = {.port = 0};
-    char error[LK_CONNECTION_ERROR_CAP] = "";
-    enum lk_err err = lk_connection_parse((const char *)text->data, text->len, error, &c);
+    struct lk_hub_connection c = {.port = 0};
+    char error[LK_HUB_CONNECTION_ERROR_CAP] = "";
+    enum lk_err err = lk_hub_connection_parse((const char *)text->data, text->len, error, &c);
     bool same = err == LK_OK && strcmp(c.host, name) == 0;
 
-    lk_connection_fini(&c);
+    lk_hub_connection_fini(&c);
     if (err != LK_OK) {
         lk_cli_note("the connection string is not acceptable: %s",
                     error[0] != '\0' ? error : lk_err_text(err));
@@ -76,8 +76,8 @@ lk_cli_hub_connection_read(const struct lk_cli_hub_connection *from, const struc
         return code;
     }
     hub->kind = LK_HUB_HTTP;
-    err = lk_connection_seal(s->ring, &lk_rand_system, hub->name, (const char *)text.data, text.len,
-                             &ca, &hub->sealed_connection);
+    err = lk_hub_connection_seal(s->ring, &lk_rand_system, hub->name, (const char *)text.data,
+                                 text.len, &ca, &hub->sealed_connection);
     return err == LK_OK ? 0 : lk_cli_fail(err, "cannot keep the connection string");
 }
 
@@ -100,14 +100,14 @@ static const struct lk_cli_form show_form = {
 struct shown {
     struct lk_hub hub;
     int64_t errands;
-    struct lk_connection connection; /* of a hub elsewhere */
+    struct lk_hub_connection connection; /* of a hub elsewhere */
     bool opened;
 };
 
 static void
 shown_fini(struct shown *s)
 {
-    lk_connection_fini(&s->connection);
+    lk_hub_connection_fini(&s->connection);
     lk_hub_fini(&s->hub);
 }
 
@@ -123,7 +123,7 @@ show_run(struct lk_txn *tx, void *arg)
 static json_t *
 shown_json(const struct shown *s)
 {
-    const struct lk_connection *c = &s->connection;
+    const struct lk_hub_connection *c = &s->connection;
     char time[LK_CLI_TIME_CAP];
     bool http = s->hub.kind == LK_HUB_HTTP;
     json_t *o = json_pack("{s:s, s:s, s:i, s:b, s:s, s:s, s:I}", "name", s->hub.name, "kind",
@@ -145,7 +145,7 @@ shown_json(const struct shown *s)
 static void
 shown_print(const struct shown *s)
 {
-    const struct lk_connection *c = &s->connection;
+    const struct lk_hub_connection *c = &s->connection;
     char time[LK_CLI_TIME_CAP];
 
     (void)printf("name         %s\nkind         %s\nweight       %u\nallocated    %s\n"
@@ -185,7 +185,7 @@ lk_cli_hub_show(int argc, char **argv)
         return lk_cli_store_fail(err, "cannot show the hub");
     }
     shown.opened = shown.hub.kind == LK_HUB_HTTP &&
-                   lk_connection_open(s.ring, &shown.hub, &shown.connection) == LK_OK;
+                   lk_hub_connection_open(s.ring, &shown.hub, &shown.connection) == LK_OK;
     if (!common.json) {
         shown_print(&shown);
         return 0;

@@ -10,7 +10,7 @@
 #define HTTPS_PORT 443
 
 void
-lk_connection_fini(struct lk_connection *c)
+lk_hub_connection_fini(struct lk_hub_connection *c)
 {
     lk_wipe(c->key, sizeof(c->key));
     c->key_len = 0;
@@ -23,10 +23,10 @@ lk_connection_fini(struct lk_connection *c)
 enum { HAS_HOST = 1u << 0, HAS_POLICY = 1u << 1, HAS_KEY = 1u << 2, HAS_GATEWAY = 1u << 3 };
 
 static enum lk_err
-fault(char error[LK_CONNECTION_ERROR_CAP], const char *what)
+fault(char error[LK_HUB_CONNECTION_ERROR_CAP], const char *what)
 {
     if (error != NULL) {
-        (void)snprintf(error, LK_CONNECTION_ERROR_CAP, "%s", what);
+        (void)snprintf(error, LK_HUB_CONNECTION_ERROR_CAP, "%s", what);
     }
     return LK_ERR_FORMAT;
 }
@@ -52,7 +52,7 @@ peer_parse(const char *text, size_t len, char host[LK_HOST_NAME_MAX + 1], uint16
 }
 
 static enum lk_err
-gateway_take(const char *text, size_t len, struct lk_connection *c)
+gateway_take(const char *text, size_t len, struct lk_hub_connection *c)
 {
     char host[LK_HOST_NAME_MAX + 1];
     uint16_t port;
@@ -65,7 +65,7 @@ gateway_take(const char *text, size_t len, struct lk_connection *c)
 }
 
 static enum lk_err
-policy_take(const char *text, size_t len, struct lk_connection *c)
+policy_take(const char *text, size_t len, struct lk_hub_connection *c)
 {
     if (len < 1 || len >= sizeof(c->policy)) {
         return LK_ERR_FORMAT;
@@ -81,7 +81,7 @@ policy_take(const char *text, size_t len, struct lk_connection *c)
 }
 
 static enum lk_err
-key_take(const char *text, size_t len, struct lk_connection *c)
+key_take(const char *text, size_t len, struct lk_hub_connection *c)
 {
     LK_AUTO_BUF struct lk_buf key = {.max = sizeof(c->key)};
     enum lk_err err = lk_base64_decode(text, len, &key);
@@ -95,7 +95,7 @@ key_take(const char *text, size_t len, struct lk_connection *c)
 }
 
 static enum lk_err
-host_take(const char *text, size_t len, struct lk_connection *c)
+host_take(const char *text, size_t len, struct lk_hub_connection *c)
 {
     return peer_parse(text, len, c->host, &c->port);
 }
@@ -103,7 +103,7 @@ host_take(const char *text, size_t len, struct lk_connection *c)
 static const struct part {
     const char *name;
     unsigned flag;
-    enum lk_err (*take)(const char *text, size_t len, struct lk_connection *c);
+    enum lk_err (*take)(const char *text, size_t len, struct lk_hub_connection *c);
     const char *wrong;
 } parts[] = {
     {"HostName", HAS_HOST, host_take, "HostName is no host name"},
@@ -113,8 +113,8 @@ static const struct part {
 };
 
 static enum lk_err
-part_take(const char *text, size_t len, unsigned *seen, char error[LK_CONNECTION_ERROR_CAP],
-          struct lk_connection *c)
+part_take(const char *text, size_t len, unsigned *seen, char error[LK_HUB_CONNECTION_ERROR_CAP],
+          struct lk_hub_connection *c)
 {
     const char *equals = memchr(text, '=', len);
     size_t name_len = equals == NULL ? len : (size_t)(equals - text);
@@ -146,8 +146,8 @@ is_space(char c)
 }
 
 static enum lk_err
-parts_take(const char *text, size_t len, char error[LK_CONNECTION_ERROR_CAP],
-           struct lk_connection *c)
+parts_take(const char *text, size_t len, char error[LK_HUB_CONNECTION_ERROR_CAP],
+           struct lk_hub_connection *c)
 {
     unsigned seen = 0;
 
@@ -172,15 +172,15 @@ parts_take(const char *text, size_t len, char error[LK_CONNECTION_ERROR_CAP],
 }
 
 enum lk_err
-lk_connection_parse(const char *text, size_t len, char error[LK_CONNECTION_ERROR_CAP],
-                    struct lk_connection *ret)
+lk_hub_connection_parse(const char *text, size_t len, char error[LK_HUB_CONNECTION_ERROR_CAP],
+                        struct lk_hub_connection *ret)
 {
-    struct lk_connection c = {.port = HTTPS_PORT};
-    enum lk_err err =
-        len > LK_CONNECTION_MAX ? fault(error, "it is too long") : parts_take(text, len, error, &c);
+    struct lk_hub_connection c = {.port = HTTPS_PORT};
+    enum lk_err err = len > LK_HUB_CONNECTION_MAX ? fault(error, "it is too long")
+                                                  : parts_take(text, len, error, &c);
 
     if (err == LK_OK) {
-        lk_connection_fini(ret);
+        lk_hub_connection_fini(ret);
         *ret = c;
     }
     lk_wipe(&c, sizeof(c));
@@ -202,8 +202,8 @@ place_of(const char *hub, struct lk_buf *place, const char **ret)
 
 /* The string has no line end in it: what follows one is the PEM. */
 enum lk_err
-lk_connection_seal(const struct lk_keyring *ring, const struct lk_rand *rnd, const char *hub,
-                   const char *text, size_t len, const struct lk_buf *ca, struct lk_buf *ret)
+lk_hub_connection_seal(const struct lk_keyring *ring, const struct lk_rand *rnd, const char *hub,
+                       const char *text, size_t len, const struct lk_buf *ca, struct lk_buf *ret)
 {
     LK_AUTO_BUF struct lk_buf place = LK_BUF_INIT;
     LK_AUTO_BUF struct lk_buf clear = LK_BUF_INIT;
@@ -214,7 +214,7 @@ lk_connection_seal(const struct lk_keyring *ring, const struct lk_rand *rnd, con
     }
     for (; len > 0 && is_space(text[len - 1]); len--) {
     }
-    if (memchr(text, '\n', len) != NULL || ca->len > LK_CONNECTION_CA_MAX) {
+    if (memchr(text, '\n', len) != NULL || ca->len > LK_HUB_CONNECTION_CA_MAX) {
         return LK_ERR_ARG;
     }
     if ((err = place_of(hub, &place, &ad)) != LK_OK ||
@@ -227,7 +227,7 @@ lk_connection_seal(const struct lk_keyring *ring, const struct lk_rand *rnd, con
 }
 
 static enum lk_err
-clear_parse(const struct lk_buf *clear, struct lk_connection *ret)
+clear_parse(const struct lk_buf *clear, struct lk_hub_connection *ret)
 {
     const char *text = (const char *)clear->data;
     const char *end = clear->len == 0 ? NULL : memchr(text, '\n', clear->len);
@@ -237,13 +237,13 @@ clear_parse(const struct lk_buf *clear, struct lk_connection *ret)
     if (end == NULL) {
         return LK_ERR_FORMAT;
     }
-    err = lk_connection_parse(text, len, NULL, ret);
+    err = lk_hub_connection_parse(text, len, NULL, ret);
     return err != LK_OK ? err : lk_buf_put(&ret->ca, end + 1, clear->len - len - 1);
 }
 
 enum lk_err
-lk_connection_open(const struct lk_keyring *ring, const struct lk_hub *hub,
-                   struct lk_connection *ret)
+lk_hub_connection_open(const struct lk_keyring *ring, const struct lk_hub *hub,
+                       struct lk_hub_connection *ret)
 {
     LK_AUTO_BUF struct lk_buf place = LK_BUF_INIT;
     LK_AUTO_BUF struct lk_buf clear = LK_BUF_INIT;
@@ -267,7 +267,7 @@ lk_connection_open(const struct lk_keyring *ring, const struct lk_hub *hub,
  */
 
 enum lk_err
-lk_connection_token(const struct lk_connection *c, int64_t now_ms, struct lk_buf *ret)
+lk_hub_connection_token(const struct lk_hub_connection *c, int64_t now_ms, struct lk_buf *ret)
 {
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
     uint64_t expiry = (uint64_t)(now_ms / 1000) + TOKEN_LIFE_S;

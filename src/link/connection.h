@@ -8,22 +8,22 @@
 #include "crypto/keyring.h"
 #include "store/store.h"
 
-#define LK_CONNECTION_MAX 1024u                  /* bytes of a connection string */
-#define LK_CONNECTION_CA_MAX ((size_t)64 * 1024) /* bytes of PEM */
-#define LK_CONNECTION_ERROR_CAP 128u
-#define LK_CONNECTION_PEER_CAP (LK_HOST_NAME_MAX + 7u) /* "host:port" with the NUL */
+#define LK_HUB_CONNECTION_MAX 1024u                  /* bytes of a connection string */
+#define LK_HUB_CONNECTION_CA_MAX ((size_t)64 * 1024) /* bytes of PEM */
+#define LK_HUB_CONNECTION_ERROR_CAP 128u
+#define LK_HUB_CONNECTION_PEER_CAP (LK_HOST_NAME_MAX + 7u) /* "host:port" with the NUL */
 
-/* Secret: hand it to lk_connection_fini() on every path. */
-struct lk_connection {
+/* Secret: hand it to lk_hub_connection_fini() on every path. */
+struct lk_hub_connection {
     char host[LK_HOST_NAME_MAX + 1]; /* lower case: the hub's name */
     uint16_t port;
-    char gateway[LK_CONNECTION_PEER_CAP]; /* where it is reached in its stead; "": there */
+    char gateway[LK_HUB_CONNECTION_PEER_CAP]; /* where it is reached in its stead; "": there */
     char policy[LK_POLICY_NAME_MAX + 1];
     uint8_t key[64];
     size_t key_len;
     struct lk_buf ca; /* PEM; empty: the service's own choice */
 };
-void lk_connection_fini(struct lk_connection *c);
+void lk_hub_connection_fini(struct lk_hub_connection *c);
 
 /*
  * Parse "HostName=host[:port];SharedAccessKeyName=policy;SharedAccessKey=base64", in any order,
@@ -31,21 +31,22 @@ void lk_connection_fini(struct lk_connection *c);
  * device's own string, an unknown or repeated name are refused: error says what is wrong, and
  * quotes nothing. LK_ERR_FORMAT.
  */
-LK_MUST_CHECK enum lk_err lk_connection_parse(const char *text, size_t len,
-                                              char error[LK_CONNECTION_ERROR_CAP],
-                                              struct lk_connection *ret);
+LK_MUST_CHECK enum lk_err lk_hub_connection_parse(const char *text, size_t len,
+                                                  char error[LK_HUB_CONNECTION_ERROR_CAP],
+                                                  struct lk_hub_connection *ret);
 
 /* Seal the string as it was given, and the PEM (may be empty), for a hub of this name. */
-LK_MUST_CHECK enum lk_err lk_connection_seal(const struct lk_keyring *ring,
-                                             const struct lk_rand *rnd, const char *hub,
-                                             const char *text, size_t len, const struct lk_buf *ca,
-                                             struct lk_buf *ret);
+LK_MUST_CHECK enum lk_err lk_hub_connection_seal(const struct lk_keyring *ring,
+                                                 const struct lk_rand *rnd, const char *hub,
+                                                 const char *text, size_t len,
+                                                 const struct lk_buf *ca, struct lk_buf *ret);
 /* LK_ERR_CONFIG: the keyring lacks the key; LK_ERR_STORE: not what was sealed for this hub. */
-LK_MUST_CHECK enum lk_err lk_connection_open(const struct lk_keyring *ring,
-                                             const struct lk_hub *hub, struct lk_connection *ret);
+LK_MUST_CHECK enum lk_err lk_hub_connection_open(const struct lk_keyring *ring,
+                                                 const struct lk_hub *hub,
+                                                 struct lk_hub_connection *ret);
 
 /* Append an Authorization header's value that is good for an hour. */
-LK_MUST_CHECK enum lk_err lk_connection_token(const struct lk_connection *c, int64_t now_ms,
-                                              struct lk_buf *ret);
+LK_MUST_CHECK enum lk_err lk_hub_connection_token(const struct lk_hub_connection *c, int64_t now_ms,
+                                                  struct lk_buf *ret);
 
 #endif

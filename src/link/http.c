@@ -25,7 +25,7 @@ struct call {
     struct lk_hub_http *http;
     char hub[LK_HOST_NAME_MAX + 1];
     char device_id[LK_DEVICE_ID_MAX + 1];
-    struct lk_connection connection;
+    struct lk_hub_connection connection;
     void (*answered)(struct call *call, const struct lk_client_answer *answer);
     bool with_twin;
     uint8_t key[LK_HUB_DEVICE_KEY_MAX]; /* that the hub must have after an update */
@@ -40,7 +40,7 @@ struct call {
 static void
 call_free(struct call *call)
 {
-    lk_connection_fini(&call->connection);
+    lk_hub_connection_fini(&call->connection);
     lk_hub_snapshot_fini(&call->snapshot);
     lk_wipe(call->key, sizeof(call->key));
     free(call);
@@ -193,7 +193,7 @@ call_new(struct lk_hub_http *h, const char *hub, const char *device_id,
 static enum lk_err
 url_make(const struct call *call, const char *folder, const char *device_id, struct lk_buf *ret)
 {
-    const struct lk_connection *c = &call->connection;
+    const struct lk_hub_connection *c = &call->connection;
     enum lk_err err = lk_buf_printf(ret, "https://%s:%u/%s", c->host, c->port, folder);
 
     if (err == LK_OK && device_id != NULL && (err = lk_buf_puts(ret, "/")) == LK_OK) {
@@ -214,12 +214,12 @@ call_send(struct call *call, const struct request *r)
     LK_AUTO_BUF struct lk_buf token = LK_BUF_INIT;
     LK_AUTO_BUF struct lk_buf etag = LK_BUF_INIT;
     const struct lk_hub_http_config *config = &call->http->config;
-    struct lk_connection *c = &call->connection;
+    struct lk_hub_connection *c = &call->connection;
     struct lk_client_request req = {.method = r->method, .body = r->body};
     enum lk_err err;
 
     if ((err = url_make(call, r->folder, r->device_id, &url)) != LK_OK ||
-        (err = lk_connection_token(c, lk_clock_unix_ms(config->clock), &token)) != LK_OK ||
+        (err = lk_hub_connection_token(c, lk_clock_unix_ms(config->clock), &token)) != LK_OK ||
         (r->etag != NULL && (err = lk_buf_printf(&etag, "\"%s\"", r->etag)) != LK_OK)) {
         return err;
     }
@@ -239,7 +239,7 @@ call_send(struct call *call, const struct request *r)
 static void
 call_begin(struct call *call, const struct lk_hub *hub, const struct request *r)
 {
-    enum lk_err err = lk_connection_open(call->http->config.keyring, hub, &call->connection);
+    enum lk_err err = lk_hub_connection_open(call->http->config.keyring, hub, &call->connection);
 
     if (err != LK_OK) {
         call_stillborn(call, err, "its connection cannot be opened");

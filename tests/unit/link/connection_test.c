@@ -15,11 +15,11 @@
 #define GOOD "HostName=Hub.Example.test;SharedAccessKeyName=owner;SharedAccessKey=a2V5"
 
 static enum lk_err
-parse(const char *text, char error[LK_CONNECTION_ERROR_CAP], struct lk_connection *c)
+parse(const char *text, char error[LK_HUB_CONNECTION_ERROR_CAP], struct lk_hub_connection *c)
 {
     memset(c, 0, sizeof(*c));
     error[0] = '\0';
-    return lk_connection_parse(text, strlen(text), error, c);
+    return lk_hub_connection_parse(text, strlen(text), error, c);
 }
 
 /* Empty, too long, parts missing, twice, unknown, a device's own: each is told, nothing is quoted.
@@ -52,8 +52,8 @@ refused(void **state)
         {"HostName=h.test;SharedAccessKeyName=p;SharedAccessKey=a2V", "base64"},
         {GOOD ";GatewayHostName=user@h.test", "GatewayHostName"},
     };
-    char error[LK_CONNECTION_ERROR_CAP], longest[LK_CONNECTION_MAX + 2];
-    struct lk_connection c;
+    char error[LK_HUB_CONNECTION_ERROR_CAP], longest[LK_HUB_CONNECTION_MAX + 2];
+    struct lk_hub_connection c;
 
     for (size_t i = 0; i < LK_ARRAY_LEN(bad); i++) {
         assert_int_equal(parse(bad[i].text, error, &c), LK_ERR_FORMAT);
@@ -73,15 +73,15 @@ static void
 keys(void **state)
 {
     static const char head[] = "HostName=h.test;SharedAccessKeyName=p;SharedAccessKey=";
-    char error[LK_CONNECTION_ERROR_CAP], text[256];
-    struct lk_connection c;
+    char error[LK_HUB_CONNECTION_ERROR_CAP], text[256];
+    struct lk_hub_connection c;
 
     (void)snprintf(
         text, sizeof(text), "%s%.84sAA==", head,
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     assert_int_equal(parse(text, error, &c), LK_OK);
     assert_int_equal(c.key_len, 64);
-    lk_connection_fini(&c);
+    lk_hub_connection_fini(&c);
     text[strlen(text) - 2] = 'A';
     assert_int_equal(parse(text, error, &c), LK_ERR_FORMAT);
 }
@@ -90,8 +90,8 @@ keys(void **state)
 static void
 taken(void **state)
 {
-    char error[LK_CONNECTION_ERROR_CAP];
-    struct lk_connection c;
+    char error[LK_HUB_CONNECTION_ERROR_CAP];
+    struct lk_hub_connection c;
 
     assert_int_equal(parse("\n " GOOD "\r\n", error, &c), LK_OK);
     assert_string_equal(c.host, "hub.example.test");
@@ -100,7 +100,7 @@ taken(void **state)
     assert_string_equal(c.policy, "owner");
     assert_int_equal(c.key_len, 3);
     assert_memory_equal(c.key, "key", 3);
-    lk_connection_fini(&c);
+    lk_hub_connection_fini(&c);
     assert_int_equal(c.key_len, 0);
     assert_int_equal(parse("sharedaccesskey=a2V5;GATEWAYHOSTNAME=10.0.0.1;"
                            "hostname=h.test:8443;sharedaccesskeyname=p;",
@@ -108,7 +108,7 @@ taken(void **state)
                      LK_OK);
     assert_int_equal(c.port, 8443);
     assert_string_equal(c.gateway, "10.0.0.1:443");
-    lk_connection_fini(&c);
+    lk_hub_connection_fini(&c);
 }
 
 /* ---- at rest -----------------------------------------------------------------------------------
@@ -139,29 +139,29 @@ at_rest(void **state)
     LK_AUTO(lk_keyring) struct lk_keyring *other = ring_make();
     LK_AUTO_BUF struct lk_buf ca = LK_BUF_INIT;
     struct lk_hub hub = {.name = "hub.example.test", .kind = LK_HUB_HTTP};
-    struct lk_connection c = {.port = 0};
+    struct lk_hub_connection c = {.port = 0};
 
     assert_int_equal(lk_buf_puts(&ca, "-----BEGIN CERTIFICATE-----\nx\n"), LK_OK);
-    assert_int_equal(
-        lk_connection_seal(ring, &lk_rand_system, hub.name, "a\nb", 3, &ca, &hub.sealed_connection),
-        LK_ERR_ARG);
-    assert_int_equal(lk_connection_seal(ring, &lk_rand_system, hub.name, GOOD "\n", sizeof(GOOD),
-                                        &ca, &hub.sealed_connection),
+    assert_int_equal(lk_hub_connection_seal(ring, &lk_rand_system, hub.name, "a\nb", 3, &ca,
+                                            &hub.sealed_connection),
+                     LK_ERR_ARG);
+    assert_int_equal(lk_hub_connection_seal(ring, &lk_rand_system, hub.name, GOOD "\n",
+                                            sizeof(GOOD), &ca, &hub.sealed_connection),
                      LK_OK);
-    assert_int_equal(lk_connection_open(ring, &hub, &c), LK_OK);
+    assert_int_equal(lk_hub_connection_open(ring, &hub, &c), LK_OK);
     assert_string_equal(c.policy, "owner");
     assert_memory_equal(c.key, "key", 3);
     assert_int_equal(c.ca.len, ca.len);
     assert_memory_equal(c.ca.data, ca.data, ca.len);
-    lk_connection_fini(&c);
-    assert_int_equal(lk_connection_open(other, &hub, &c), LK_ERR_CONFIG);
+    lk_hub_connection_fini(&c);
+    assert_int_equal(lk_hub_connection_open(other, &hub, &c), LK_ERR_CONFIG);
     hub.name[0] = 'x';
-    assert_int_equal(lk_connection_open(ring, &hub, &c), LK_ERR_STORE);
+    assert_int_equal(lk_hub_connection_open(ring, &hub, &c), LK_ERR_STORE);
     hub.name[0] = 'h';
     hub.sealed_connection.data[hub.sealed_connection.len - 1] ^= 1;
-    assert_int_equal(lk_connection_open(ring, &hub, &c), LK_ERR_STORE);
+    assert_int_equal(lk_hub_connection_open(ring, &hub, &c), LK_ERR_STORE);
     lk_hub_fini(&hub);
-    assert_int_not_equal(lk_connection_open(ring, &hub, &c), LK_OK);
+    assert_int_not_equal(lk_hub_connection_open(ring, &hub, &c), LK_OK);
 }
 
 /* The token is what a hub's check takes: its resource, its policy, an hour. */
@@ -169,19 +169,19 @@ static void
 token(void **state)
 {
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
-    char error[LK_CONNECTION_ERROR_CAP];
-    struct lk_connection c;
+    char error[LK_HUB_CONNECTION_ERROR_CAP];
+    struct lk_hub_connection c;
     struct lk_sas sas;
 
     assert_int_equal(parse(GOOD, error, &c), LK_OK);
-    assert_int_equal(lk_connection_token(&c, 1000000, &text), LK_OK);
+    assert_int_equal(lk_hub_connection_token(&c, 1000000, &text), LK_OK);
     assert_int_equal(lk_sas_parse((const char *)text.data, text.len, &sas), LK_OK);
     assert_string_equal(sas.resource, "hub.example.test");
     assert_string_equal(sas.key_name, "owner");
     assert_int_equal(sas.expiry_unix_s, 1000 + 3600);
     assert_int_equal(lk_sas_verify(&sas, "key", 3, false), LK_OK);
     assert_int_equal(lk_sas_verify(&sas, "kez", 3, false), LK_ERR_REFUSED);
-    lk_connection_fini(&c);
+    lk_hub_connection_fini(&c);
 }
 
 int
