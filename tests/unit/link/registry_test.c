@@ -208,9 +208,9 @@ device_limits(void **state)
 static void
 twin(void **state)
 {
-    char error[LK_JSON_ERROR_CAP], *text = malloc(LK_REGISTRY_SECTION_MAX + 100);
+    char error[LK_JSON_ERROR_CAP];
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
     struct lk_buf b = LK_BUF_INIT;
-    size_t len;
     static const char whole[] =
         "{\"deviceId\":\"Dev-1\",\"etag\":\"x\",\"tags\":{\"t\":1},\"properties\":{\"desired\":{"
         "\"d\":{\"$lastUpdated\":1},\"$metadata\":{\"d\":{}},\"$version\":9},\"reported\":{}}}";
@@ -226,12 +226,13 @@ twin(void **state)
     assert_int_equal(
         lk_registry_twin_parse("{\"deviceId\":\"Dev-1\",\"tags\":3}", 29, "Dev-1", error, &b),
         LK_ERR_FORMAT);
-    len = (size_t)sprintf(text, "{\"deviceId\":\"Dev-1\",\"tags\":{\"t\":\"");
-    memset(text + len, 'x', LK_REGISTRY_SECTION_MAX);
-    (void)strcpy(text + len + LK_REGISTRY_SECTION_MAX, "\"}}");
-    assert_int_equal(lk_registry_twin_parse(text, strlen(text), "Dev-1", error, &b), LK_ERR_LIMIT);
+    assert_int_equal(lk_buf_puts(&text, "{\"deviceId\":\"Dev-1\",\"tags\":{\"t\":\""), LK_OK);
+    for (size_t i = 0; i < LK_REGISTRY_SECTION_MAX; i++) {
+        assert_int_equal(lk_buf_put_u8(&text, 'x'), LK_OK);
+    }
+    assert_int_equal(lk_buf_puts(&text, "\"}}"), LK_OK);
+    assert_int_equal(lk_registry_twin_parse(text.data, text.len, "Dev-1", error, &b), LK_ERR_LIMIT);
     assert_int_equal(b.len, 0);
-    free(text);
 }
 
 static enum lk_err
