@@ -65,6 +65,7 @@ conn_connect(struct pg_conn *c)
         c->db->url, NULL};
 
     conn_disconnect(c);
+    c->lost = false;
     c->pg = PQconnectdbParams(names, values, 1);
     if (c->pg == NULL) {
         return LK_ERR_NOMEM;
@@ -82,7 +83,7 @@ conn_ensure(struct pg_conn *c, int64_t deadline_ms)
 {
     enum lk_err err;
 
-    if (c->pg != NULL && PQstatus(c->pg) == CONNECTION_OK) {
+    if (c->pg != NULL && !c->lost) {
         return LK_OK;
     }
     while ((err = conn_connect(c)) == LK_ERR_BUSY && mono_ms() < deadline_ms) {
@@ -246,21 +247,35 @@ outcome_ask(struct pg_conn *c)
     return err;
 }
 
+/* A transaction in which a statement failed is rolled back by COMMIT, which calls that success. */
+static enum lk_err
+commit_once(struct pg_conn *c)
+{
+    PGresult *res = PQexec(c->pg, "COMMIT");
+    enum lk_err err = LK_OK;
+
+    if (PQresultStatus(res) != PGRES_COMMAND_OK || strcmp(PQcmdStatus(res), "COMMIT") != 0) {
+        err = pg_fail(c, res, "commit");
+    }
+    PQclear(res);
+    return err;
+}
+
 static enum lk_err
 pg_commit(struct store_conn *base)
 {
     struct pg_conn *c = (struct pg_conn *)base;
-    enum lk_err err = pg_command(c, "COMMIT", "commit");
+    enum lk_err err = commit_once(c);
 
     c->in_transaction = false;
     if (err == LK_OK) {
         return LK_OK;
     }
-    if (c->pg != NULL && PQstatus(c->pg) == CONNECTION_OK) {
-        conn_disconnect(c); /* refused whole */
-        return err;
+    if (c->lost && base->writable) {
+        return outcome_ask(c);
     }
-    return base->writable ? outcome_ask(c) : err;
+    conn_disconnect(c); /* refused whole */
+    return err;
 }
 
 static enum lk_err
@@ -282,7 +297,7 @@ pg_job_undo(struct store_conn *base)
 {
     struct pg_conn *c = (struct pg_conn *)base;
 
-    return c->pg == NULL || pg_command(c, "ROLLBACK TO job; RELEASE job", "savepoint") != LK_OK
+    return c->lost || pg_command(c, "ROLLBACK TO job; RELEASE job", "savepoint") != LK_OK
                ? LK_ERR_CANCELLED
                : LK_OK;
 }
@@ -291,6 +306,20 @@ static bool
 pg_maintain(struct store_conn *c, bool idle)
 {
     return false; /* the server does it */
+}
+
+static enum lk_err
+pg_copied(struct store_conn *c)
+{
+    static const char sql[] =
+        "SELECT setval(pg_get_serial_sequence('import', 'id'), max(id)) FROM import;"
+        "SELECT setval(pg_get_serial_sequence('enrollment', 'nr'), max(nr)) FROM enrollment;"
+        "SELECT setval(pg_get_serial_sequence('identity', 'nr'), max(nr)) FROM identity;"
+        "SELECT setval(pg_get_serial_sequence('c2d', 'seq'), max(seq)) FROM c2d;"
+        "SELECT setval(pg_get_serial_sequence('hub_event', 'seq'), max(last))"
+        " FROM hub_event_mark WHERE last > 0";
+
+    return pg_command((struct pg_conn *)c, sql, "numbers");
 }
 
 const struct store_ops store_pgsql = {
@@ -307,4 +336,5 @@ const struct store_ops store_pgsql = {
     .job_keep = pg_job_keep,
     .job_undo = pg_job_undo,
     .maintain = pg_maintain,
+    .copied = pg_copied,
 };

@@ -39,7 +39,6 @@ state_err(const char *state)
         {"40", LK_ERR_BUSY},    /* serialization failure, deadlock: the transaction again */
         {"55P03", LK_ERR_BUSY}, /* lock_timeout */
         {"57014", LK_ERR_BUSY}, /* statement_timeout */
-        {"57P", LK_ERR_BUSY},   /* the server shuts down, or starts */
         {"25006", LK_ERR_BUSY}, /* read-only: it has become a standby */
         {"53300", LK_ERR_BUSY}, /* too many connections */
         {"08", LK_ERR_BUSY},    /* connection trouble */
@@ -58,8 +57,11 @@ pg_fail(struct pg_conn *c, const PGresult *res, const char *what)
 {
     const char *state = res != NULL ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
     const char *words = res != NULL ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
-    bool lost = c->pg == NULL || PQstatus(c->pg) != CONNECTION_OK;
 
+    /* libpq's own words have no SQLSTATE: they are about the connection, whose status may not say
+     * so yet. What the server says in class 57P is its last word on one. */
+    c->lost = c->lost || c->pg == NULL || state == NULL || strncmp(state, "57P", 3) == 0 ||
+              PQstatus(c->pg) != CONNECTION_OK;
     c->base.broken = true;
     store_error_set("%s: %.180s%s%.5s", what,
                     words != NULL   ? words
@@ -67,7 +69,7 @@ pg_fail(struct pg_conn *c, const PGresult *res, const char *what)
                                     : "no connection",
                     state != NULL ? ", SQLSTATE " : "", state != NULL ? state : "");
     lk_metric_add(LK_M_STORE_ERRORS, 1);
-    return lost ? LK_ERR_BUSY : state != NULL ? state_err(state) : LK_ERR_STORE;
+    return c->lost ? LK_ERR_BUSY : state_err(state);
 }
 
 enum lk_err

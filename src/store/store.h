@@ -48,6 +48,18 @@ LK_MUST_CHECK enum lk_err lk_store_open(const struct lk_store_config *config,
 void lk_store_close(struct lk_store *st);
 LK_DEFINE_AUTO(struct lk_store, lk_store, lk_store_close);
 
+/*
+ * Copy everything from one store into another that is empty, whatever their backends, and compare
+ * it there row by row; the target's change is one transaction. Nobody else may use either. progress
+ * (may be NULL) is called for every thousand rows of a table with how many there were.
+ * LK_ERR_EXISTS: the target has an ID scope; LK_ERR_STORE, LK_ERR_BUSY, LK_ERR_NOMEM; error says
+ * why.
+ */
+typedef void lk_store_copied_fn(void *ctx, const char *table, uint64_t rows);
+LK_MUST_CHECK enum lk_err lk_store_copy(struct lk_store *from, struct lk_store *to,
+                                        lk_store_copied_fn *progress, void *ctx,
+                                        char error[LK_STORE_ERROR_CAP]);
+
 LK_MUST_CHECK enum lk_err lk_session_open(struct lk_store *st, struct lk_session **ret);
 /* No job of this session may be pending. */
 void lk_session_close(struct lk_session *s);

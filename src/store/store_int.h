@@ -70,6 +70,8 @@ struct store_ops {
     enum lk_err (*job_undo)(struct store_conn *c);
     /* Between transactions of the writer; true: call again with idle when no job comes. */
     bool (*maintain)(struct store_conn *c, bool idle);
+    /* Rows with numbers of their own were written: go on behind them. NULL: that needs nothing. */
+    enum lk_err (*copied)(struct store_conn *c);
 };
 
 extern const struct store_ops store_sqlite, store_pgsql;

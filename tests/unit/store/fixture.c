@@ -306,7 +306,9 @@ do_count(struct fixture *f)
 {
     int64_t count = -1;
 
-    assert_int_equal(in_read(f, run_count, &(struct call){.ret = &count}), LK_OK);
+    if (in_read(f, run_count, &(struct call){.ret = &count}) != LK_OK) {
+        fail_msg("%s", lk_store_error_text());
+    }
     return count;
 }
 
