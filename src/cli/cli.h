@@ -78,6 +78,7 @@ int lk_cmd_key(int argc, char **argv);
 int lk_cmd_policy(int argc, char **argv);
 int lk_cmd_registration(int argc, char **argv);
 int lk_cmd_scope(int argc, char **argv);
+int lk_cmd_store(int argc, char **argv);
 int lk_cmd_trust(int argc, char **argv);
 
 #endif

@@ -24,7 +24,7 @@
 struct init {
     /* What was given; borrowed. */
     const char *data_dir, *config_given, *scope_given, *hub_given;
-    const char *listen, *admin_listen, *tls_cert, *tls_key;
+    const char *store, *listen, *admin_listen, *tls_cert, *tls_key;
     const char *hosts[HOSTS_MAX + 1]; /* the last is for the hub's name */
     size_t hosts_count;
 
@@ -53,6 +53,7 @@ enum {
     OPT_ID_SCOPE,
     OPT_HOST,
     OPT_HUB,
+    OPT_STORE,
     OPT_LISTEN,
     OPT_ADMIN_LISTEN,
     OPT_TLS_CERT,
@@ -95,6 +96,9 @@ init_take(void *ctx, int option, const char *value)
     case OPT_HUB:
         i->hub_given = value;
         return lk_cli_hub_name(value, i->hub);
+    case OPT_STORE:
+        i->store = value;
+        return LK_OK;
     case OPT_LISTEN:
         i->listen = value;
         return LK_OK;
@@ -111,9 +115,10 @@ init_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form form = {
-    .usage = "latchkey init --data-dir DIR [--config FILE] [--id-scope ID] [--host NAME]...\n"
-             "                     [--hub NAME] [--listen ADDR] [--admin-listen ADDR]\n"
-             "                     [--tls-cert FILE --tls-key FILE] [--json]",
+    .usage =
+        "latchkey init --data-dir DIR [--config FILE] [--id-scope ID] [--host NAME]...\n"
+        "                     [--hub NAME] [--store URL] [--listen ADDR] [--admin-listen ADDR]\n"
+        "                     [--tls-cert FILE --tls-key FILE] [--json]",
     .help =
         "Make a new service: its data folder with master key and database, one ID scope, one\n"
         "embedded hub, an access policy for the operators' tools, a certificate and the\n"
@@ -126,6 +131,9 @@ static const struct lk_cli_form form = {
         "  --host NAME              name or address by which devices reach the service; may be\n"
         "                           repeated; default localhost\n"
         "  --hub NAME               name of the hub; default hub. and the first host\n"
+        "  --store URL              database: postgresql://USER@HOST/DATABASE?passfile=FILE, "
+        "which\n"
+        "                           is there and empty; default a SQLite file in DIR\n"
         "  --listen ADDR            address:port of the device API; default :443\n"
         "  --admin-listen ADDR      address:port for health and metrics, or none; default\n"
         "                           127.0.0.1:9464\n"
@@ -136,6 +144,7 @@ static const struct lk_cli_form form = {
                                        {"id-scope", required_argument, NULL, OPT_ID_SCOPE},
                                        {"host", required_argument, NULL, OPT_HOST},
                                        {"hub", required_argument, NULL, OPT_HUB},
+                                       {"store", required_argument, NULL, OPT_STORE},
                                        {"listen", required_argument, NULL, OPT_LISTEN},
                                        {"admin-listen", required_argument, NULL, OPT_ADMIN_LISTEN},
                                        {"tls-cert", required_argument, NULL, OPT_TLS_CERT},
@@ -174,9 +183,9 @@ static enum lk_err
 config_build(struct init *i)
 {
     const struct lk_config_setting settings[] = {
-        {"data-dir", i->files.dir},        {"listen", i->listen},
-        {"admin-listen", i->admin_listen}, {"tls-cert", i->files.tls_cert},
-        {"tls-key", i->files.tls_key},
+        {"data-dir", i->files.dir},      {"store", i->store},
+        {"listen", i->listen},           {"admin-listen", i->admin_listen},
+        {"tls-cert", i->files.tls_cert}, {"tls-key", i->files.tls_key},
     };
 
     return lk_config_template(settings, LK_ARRAY_LEN(settings), &i->config_text);

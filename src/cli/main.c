@@ -24,6 +24,7 @@ static const struct lk_command commands[] = {
     {"policy", lk_cmd_policy, "say who may use the operators' API: add, list, roll keys"},
     {"registration", lk_cmd_registration, "list, show and forget registrations"},
     {"trust", lk_cmd_trust, "import certificates: who signs manifests, who makes TPMs"},
+    {"store", lk_cmd_store, "copy the database into another one, or into a file"},
     {"audit", lk_cmd_audit, "read and verify the audit records"},
     {"device", lk_cmd_device, "show this device's TPM keys, register it, sign tokens, forget"},
     {"doctor", lk_cmd_doctor, "tell what TPM is there and what would stop it from registering"},

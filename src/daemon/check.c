@@ -88,7 +88,7 @@ store_file_check(const struct lk_config *config, enum lk_err *first)
     const char *path = colon != NULL ? colon + 1 : config->store;
     char text[LK_CONFIG_TEXT_CAP + 64];
 
-    if (access(path, F_OK) != 0) {
+    if (strncmp(config->store, "sqlite:", 7) != 0 || access(path, F_OK) != 0) {
         return; /* opening it tells */
     }
     if (access(path, W_OK) != 0) {

@@ -17,7 +17,7 @@ const struct lk_config_row lk_config_rows[] = {
      .sentence =
          "Folder that holds the service's data and, unless told otherwise below, its keys."},
     {"store", LK_ROW_STORE, false, MEMBER(store), .fallback = "sqlite:<data-dir>/latchkey.db",
-     .sentence = "The database: sqlite:FILE."},
+     .sentence = "The database: sqlite:FILE or postgresql://USER@HOST/DATABASE?passfile=FILE."},
     {"keyring", LK_ROW_FILE, false, MEMBER(keyring), .fallback = "<data-dir>/master.key",
      .sentence = "File of the master keys, mode 0600. It is read again when it changes."},
     {"listen", LK_ROW_LISTEN, false, MEMBER(listen), .fallback = ":443",

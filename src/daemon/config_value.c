@@ -82,6 +82,23 @@ file_set(const struct lk_config_place *at, const char *value, char *ret)
     return text_join(at, at->name, (size_t)(slash + 1 - at->name), value, ret);
 }
 
+/* A configuration file is no place for a password: libpq reads it from a file of its own. */
+static enum lk_err
+postgresql_set(const struct lk_config_place *at, const char *value, char *ret)
+{
+    const char *host = value + sizeof("postgresql://") - 1;
+    const char *sign = memchr(host, '@', strcspn(host, "/?"));
+    const char *query = strchr(host, '?');
+
+    if ((sign != NULL && memchr(host, ':', (size_t)(sign - host)) != NULL) ||
+        (query != NULL &&
+         (strstr(query, "?password=") != NULL || strstr(query, "&password=") != NULL))) {
+        return lk_config_fail(at, "expected no password in the URL: put it into a file and add "
+                                  "?passfile=FILE");
+    }
+    return text_set(at, value, ret);
+}
+
 static enum lk_err
 store_set(const struct lk_config_place *at, const char *value, char *ret)
 {
@@ -89,8 +106,11 @@ store_set(const struct lk_config_place *at, const char *value, char *ret)
     char path[LK_CONFIG_TEXT_CAP];
     enum lk_err err;
 
+    if (strncmp(value, "postgresql://", 13) == 0) {
+        return postgresql_set(at, value, ret);
+    }
     if (strncmp(value, scheme, strlen(scheme)) != 0 || value[strlen(scheme)] == '\0') {
-        return lk_config_fail(at, "expected sqlite:FILE, got \"%.64s\"", value);
+        return lk_config_fail(at, "expected sqlite:FILE or postgresql://..., got \"%.64s\"", value);
     }
     if ((err = file_set(at, value + strlen(scheme), path)) != LK_OK) {
         return err;

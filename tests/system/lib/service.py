@@ -26,7 +26,7 @@ class Service:
 
     host, hub, scope = HOST, HUB, SCOPE
 
-    def __init__(self, directory, build=None, network=None, listen=None, **settings):
+    def __init__(self, directory, build=None, network=None, listen=None, store=None, **settings):
         self.directory = str(directory)
         self.build = build
         self.network = network
@@ -41,7 +41,8 @@ class Service:
         self.cli("init", "--data-dir", self.data, "--id-scope", self.scope, "--host", self.host,
                  "--host", "localhost",
                  "--hub", self.hub, "--listen", "%s:%d" % self.address,
-                 "--admin-listen", "%s:%d" % self.admin_address)
+                 "--admin-listen", "%s:%d" % self.admin_address,
+                 *(["--store", store] if store else []))
         self.configure(**settings)
 
     @property

@@ -1,0 +1,224 @@
+"""latchkeyd on PostgreSQL: the whole path, two instances, a server that dies, and moving there."""
+import json
+import os
+import shutil
+import threading
+import time
+
+import pytest
+
+from lib import dialects
+from lib.device import Device
+from lib.postgres import Postgres
+from lib.process import wait_until
+from lib.service import Service
+from lib.softtpm import SoftTpm
+from lib.swtpm import free_port_pair
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    server = Postgres()
+    yield server
+    server.close()
+
+
+class Instance(Service):
+    """Another latchkeyd on the same store, with the same master key and certificate."""
+
+    def __init__(self, directory, first):  # pylint: disable=super-init-not-called
+        self.directory, self.build, self.network, self.process = str(directory), None, None, None
+        port = free_port_pair()
+        self.address, self.admin_address = ("127.0.0.1", port), ("127.0.0.1", port + 1)
+        self.log_path = os.path.join(self.directory, "latchkeyd.log")
+        self.data = os.path.join(self.directory, "data")
+        self.config_path = os.path.join(self.data, "latchkeyd.conf")
+        shutil.copytree(first.data, self.data)
+        self.configure(data_dir=self.data, listen="%s:%d" % self.address,
+                       admin_listen="%s:%d" % self.admin_address)
+
+
+@pytest.fixture
+def service(tmp_path, postgres):
+    service = Service(tmp_path / "one", store=postgres.database())
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def pair(tmp_path, service):
+    second = Instance(tmp_path / "two", service)
+    second.start()
+    yield service, second
+    second.stop()
+
+
+def enrolled(service, registration_id, dialect=None):
+    device = Device(service, registration_id, SoftTpm("ecc"), dialect)
+    service.enroll(device)
+    return device
+
+
+@pytest.mark.parametrize("dialect", dialects.ALL, ids=lambda d: type(d).__name__)
+def test_registers(service, dialect):
+    """From 401 to assigned, twice, and the hub takes each key."""
+    device = enrolled(service, "dev-1", dialect)
+    for _ in range(2):
+        device.register()
+        assert service.accepts(device.hub_token())
+    service.cli("audit", "verify")
+
+
+def test_steps_on_different_instances(pair):
+    """Challenge from one, token to the other, poll on the first, where it is refused on neither."""
+    one, two = pair
+    device = enrolled(one, "dev-1")
+    flow = device.flow()
+    token = device.dialect.token(flow, device.challenge(flow))
+    device.close()
+    device.service = two
+    device.authorise(flow, token)
+    device.close()
+    device.service = one
+    device.poll(flow, token)
+    device.close()
+    assert one.accepts(device.hub_token()) and two.accepts(device.hub_token())
+    # A disabled enrollment is refused by both at once.
+    one.cli("enrollment", "disable", "dev-1")
+    for instance in pair:
+        device.service = instance
+        with pytest.raises(Exception) as refused:
+            device.register()
+        assert refused.value.answer.status == 401
+
+
+def test_two_instances_side_by_side(pair):
+    """Devices register at both at the same time: each is assigned, the chain is whole."""
+    devices = [enrolled(pair[n % 2], f"dev-{n}") for n in range(10)]
+    faults = []
+
+    def run(n):
+        try:
+            for turn in range(3):
+                devices[n].service = pair[(n + turn) % 2]
+                devices[n].register()
+        except Exception as fault:  # pylint: disable=broad-except
+            faults.append(repr(fault))
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(len(devices))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    for device in devices:
+        assert pair[0].accepts(device.hub_token())
+    pair[1].cli("audit", "verify")
+
+
+def test_server_restarts_while_devices_register(service, postgres):
+    """kill -9 of the database in the middle: no device is refused for good, none loses its key."""
+    devices = [enrolled(service, f"dev-{n}") for n in range(6)]
+    faults = []
+
+    def run(device):
+        deadline = time.monotonic() + 120
+        done = 0
+        while done < 4:
+            try:
+                device.register()
+                done += 1
+            except Exception as fault:  # pylint: disable=broad-except
+                device.close()
+                status = getattr(getattr(fault, "answer", None), "status", 503)
+                if status < 500 or time.monotonic() > deadline:
+                    faults.append(repr(fault))
+                    return
+                time.sleep(0.2)
+
+    threads = [threading.Thread(target=run, args=(device,)) for device in devices]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        time.sleep(0.7)
+        postgres.kill9()
+        postgres.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    for device in devices:
+        assert service.accepts(device.hub_token())
+    service.cli("audit", "verify")
+    assert service.process.running()
+
+
+def test_not_ready_without_the_database(service, postgres):
+    """While the server is gone /readyz says so and a device is told to come back; then it is well."""
+    device = enrolled(service, "dev-1")
+    postgres.kill9()
+    try:
+        wait_until(lambda: service.admin("GET", "/readyz")[0] == 503, "not ready", timeout_s=60)
+    finally:
+        postgres.start()
+    wait_until(lambda: service.admin("GET", "/readyz")[0] == 200, "ready again", timeout_s=60)
+    device.register()
+
+
+def test_migrate_from_sqlite(tmp_path, postgres):
+    """A service with registered devices moves: they are known there, keys and all."""
+    service = Service(tmp_path / "s")
+    service.start()
+    device = enrolled(service, "dev-1")
+    device.register()
+    service.stop()
+    url = postgres.database()
+    told = json.loads(service.cli("store", "migrate", "--to", url, "--json").stdout)
+    assert told["rows"] > 5
+    again = service.cli("store", "migrate", "--to", url, check=False)
+    assert again.returncode != 0 and "expected an empty store" in again.stderr
+    service.configure(store=url)
+    service.start()
+    assert service.accepts(device.hub_token())
+    device.register()
+    assert service.accepts(device.hub_token())
+    service.cli("audit", "verify")
+    log = service.cli("audit", "list", "--json").stdout
+    assert "store.migrate" in log
+    service.stop()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "pgsql"])
+def test_backup_and_restore(tmp_path, postgres, kind):
+    """Taken while the service runs; what it holds afterwards is what the restored one does not."""
+    service = Service(tmp_path / "s", store=postgres.database() if kind == "pgsql" else None)
+    service.start()
+    device = enrolled(service, "dev-1")
+    device.register()
+    backup = tmp_path / "backup.db"
+    service.cli("store", "backup", backup)
+    assert os.stat(backup).st_mode & 0o777 == 0o600
+    assert sorted(os.listdir(tmp_path)) == ["backup.db", "s"]
+    twice = service.cli("store", "backup", backup, check=False)
+    assert twice.returncode != 0 and "not there yet" in twice.stderr
+    enrolled(service, "dev-2")
+    service.stop()
+    service.configure(store=f"sqlite:{backup}")
+    service.start()
+    assert service.accepts(device.hub_token())
+    ids = [json.loads(line)["registrationId"]
+           for line in service.cli("enrollment", "list", "--json").stdout.splitlines()]
+    assert ids == ["dev-1"]
+    device.register()
+    service.cli("audit", "verify")
+    service.stop()
+
+
+def test_password_in_url_is_refused(tmp_path, postgres):
+    url = postgres.database().replace("latchkey@", "latchkey:secret@")
+    service = Service(tmp_path / "s")
+    run = service.cli("store", "migrate", "--to", url, check=False)
+    assert run.returncode == 64 and "passfile" in run.stderr and "secret" not in run.stderr
+    service.configure(store=url)
+    run = service.cli("enrollment", "list", check=False)
+    assert run.returncode != 0 and "passfile" in run.stderr and "secret" not in run.stderr
