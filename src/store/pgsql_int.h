@@ -19,7 +19,7 @@ struct pg_conn {
     PGconn *pg; /* NULL: not connected */
     struct store_db *db;
     unsigned stmts_made; /* for their names on the server */
-    bool lost; /* the connection, or what the server said of it */
+    bool lost;           /* the connection, or what the server said of it */
     bool in_transaction;
     char xid[24]; /* of the write transaction, decimal: asks for the outcome of a lost commit */
 };
