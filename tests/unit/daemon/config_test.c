@@ -156,8 +156,10 @@ mistakes(void **state)
                  "f:1: log-level: expected error, warning, info or debug, got \"loud\"");
     expect_error("log-target = syslog\n",
                  "f:1: log-target: expected json or journald, got \"syslog\"");
-    expect_error("store = mysql:x\n", "f:1: store: expected sqlite:FILE or postgresql://..., got \"mysql:x\"");
-    expect_error("store = sqlite:\n", "f:1: store: expected sqlite:FILE or postgresql://..., got \"sqlite:\"");
+    expect_error("store = mysql:x\n",
+                 "f:1: store: expected sqlite:FILE or postgresql://..., got \"mysql:x\"");
+    expect_error("store = sqlite:\n",
+                 "f:1: store: expected sqlite:FILE or postgresql://..., got \"sqlite:\"");
 }
 
 /* A NUL is a control character wherever it stands. */
