@@ -7,7 +7,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 warnings=(-Wall -Wextra -Wconversion -Wshadow -Wvla -Werror)
-read -ra libraries <<<"$(pkg-config --cflags libcrypto jansson libevent sqlite3 tss2-mu tss2-esys \
+read -ra libraries <<<"$(pkg-config --cflags libcrypto jansson libevent sqlite3 libpq tss2-mu tss2-esys \
     tss2-tctildr libcurl cmocka)"
 ours=(-Iinclude -Isrc -Itests -D_GNU_SOURCE "${libraries[@]}")
 failed=0

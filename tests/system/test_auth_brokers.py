@@ -1,6 +1,10 @@
 """The questions of brokers that are not ours, by raw calls: who may ask, and EMQX's form."""
 import base64
 import json
+import os
+import shutil
+import signal
+import ssl
 import subprocess
 import urllib.parse
 import zlib
@@ -10,6 +14,8 @@ import pytest
 from lib import sas
 from lib.device import Device
 from lib.https import Connection
+from lib.mosquitto import make_certificate
+from lib.process import wait_until
 from lib.service import Service, program
 from lib.swtpm import free_port_pair
 
@@ -185,6 +191,33 @@ def test_emqx_rights(service, device):
 
 
 # ---- configuration
+
+
+def test_reload(tmp_path):
+    """A new certificate is on this listener too, and the stop waits for nobody."""
+    (tmp_path / "secret").write_text(SECRET)
+    service = Service(tmp_path / "service", broker_secret=tmp_path / "secret")
+    address = ("127.0.0.1", free_port_pair())
+    service.configure(broker_listen="%s:%d" % address)
+    service.start()
+    try:
+        (tmp_path / "fresh").mkdir()
+        make_certificate(tmp_path / "fresh", service.host)
+        for name in ("server.pem", "server.key"):
+            shutil.copy(tmp_path / "fresh" / name, os.path.join(service.data, "tls", name))
+        os.kill(service.process.pid, signal.SIGHUP)
+
+        def renewed():
+            try:
+                Connection(address, tmp_path / "fresh/ca.pem", service.host).close()
+                return True
+            except ssl.SSLCertVerificationError:
+                return False
+        wait_until(renewed, "the new certificate")
+        held = Connection(address, tmp_path / "fresh/ca.pem", service.host)
+    finally:
+        service.stop()
+    held.close()
 
 
 @pytest.mark.parametrize("secret,words", [

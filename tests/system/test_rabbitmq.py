@@ -3,6 +3,8 @@ import base64
 import hashlib
 import itertools
 import json
+import os
+import sys
 import time
 import zlib
 
@@ -14,6 +16,7 @@ from lib.process import wait_until
 from lib.rabbitmq import RabbitMq
 from lib.service import Service, program
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 SECRET = "9c1f6e0c2b7d4a58a3c5e1f0d2b4968790abcdef12345678"
 PORT = 9465
 REFUSED = 4  # CONNACK 4, as mosquitto's clients exit
@@ -256,6 +259,22 @@ def test_banned(stage, devices):
     assert stage.publish(name, token, events(name)) == REFUSED
     stage.service.cli("hub", "enable-device", stage.service.hub, name)
     assert stage.publish(name, token, events(name)) == 0
+
+
+def test_mqtt_only(stage, devices):
+    """A device's token opens nothing but MQTT: no AMQP, where topics have other rules."""
+    (name, key), _ = devices
+
+    def log_on(user, password):
+        run = stage.network.run([sys.executable, os.path.join(HERE, "lib/amqp_login.py"), user,
+                                 password])
+        assert run.returncode == 0, run.stderr
+        return run.stdout.strip()
+
+    assert log_on("operator", "secret") == "in"
+    user = f"{stage.service.hub}/{name}/?api-version=2021-04-12"
+    assert log_on(user, stage.token(key, name)) == "refused"
+    assert stage.service.log()[-1]["reason"] == "client.client_id"
 
 
 # ---- what a device that is let in may not do
