@@ -41,6 +41,7 @@ wrong_methods(void **state)
     for (size_t i = 0; i < LK_ARRAY_LEN(cases); i++) {
         char allow[64];
 
+        fake_http_fini(&s.req);
         s.req = (struct lk_http_request){
             .method = cases[i].method, .path = cases[i].path, .host = STAGE_HOST};
         stage_send(&s);
@@ -105,6 +106,7 @@ hosts_and_scopes(void **state)
     stage_expect(&s, 200);
 
     /* The other scope has no host yet, and is nobody's. */
+    fake_http_fini(&s.req);
     s.req = (struct lk_http_request){.method = LK_HTTP_GET,
                                      .path = "/enrollments/dev-1",
                                      .query = "api-version=2021-10-01",
