@@ -220,6 +220,9 @@ workers_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
     size_t wanted = workers_wanted(&d->config);
     enum lk_err err;
 
+    if (d->broker != NULL) {
+        opts.broker = lk_broker_hub(d->broker);
+    }
     d->workers = calloc(wanted, sizeof(struct lk_worker *));
     if (d->workers == NULL) {
         return LK_ERR_NOMEM;
