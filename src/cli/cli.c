@@ -14,7 +14,9 @@ table_print(const struct lk_command *table, const char *path, FILE *out)
 {
     (void)fprintf(out, "usage: %s <command> [options]\n\ncommands:\n", path);
     for (const struct lk_command *c = table; c->name != NULL; c++) {
-        (void)fprintf(out, "  %-15s %s\n", c->name, c->help);
+        if (c->help != NULL) {
+            (void)fprintf(out, "  %-15s %s\n", c->name, c->help);
+        }
     }
     (void)fprintf(out, "\n%s <command> --help tells more about each.\n", path);
 }

@@ -18,7 +18,7 @@
 struct lk_command {
     const char *name;
     int (*run)(int argc, char **argv);
-    const char *help; /* one line, without a full stop */
+    const char *help; /* one line, without a full stop; NULL: another spelling, not shown */
 };
 
 /*

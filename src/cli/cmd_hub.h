@@ -34,11 +34,14 @@ int lk_cli_hub_set(int argc, char **argv);
 int lk_cli_hub_show(int argc, char **argv);
 int lk_cli_hub_test(int argc, char **argv);
 int lk_cli_hub_remove(int argc, char **argv);
-int lk_cli_hub_devices(int argc, char **argv);
-int lk_cli_hub_show_device(int argc, char **argv);
-int lk_cli_hub_disable_device(int argc, char **argv);
-int lk_cli_hub_enable_device(int argc, char **argv);
-int lk_cli_hub_remove_device(int argc, char **argv);
+int lk_cli_hub_device(int argc, char **argv);
+int lk_cli_hub_device_list(int argc, char **argv);
+int lk_cli_hub_device_show(int argc, char **argv);
+int lk_cli_hub_device_disable(int argc, char **argv);
+int lk_cli_hub_device_enable(int argc, char **argv);
+int lk_cli_hub_device_remove(int argc, char **argv);
+int lk_cli_hub_twin(int argc, char **argv);
+int lk_cli_hub_message(int argc, char **argv);
 int lk_cli_hub_check_token(int argc, char **argv);
 
 #endif

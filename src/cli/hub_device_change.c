@@ -1,4 +1,4 @@
-/* latchkey hub disable-device, enable-device, remove-device: cutting a device off at its hub. */
+/* latchkey hub device disable, enable, remove: cutting a device off at its hub. */
 #include <string.h>
 
 #include "cli/cmd_hub.h"
@@ -66,27 +66,27 @@ static const struct option options[] = {LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS
 
 #define FORM(verb, text)                                                                           \
     {                                                                                              \
-        .usage = "latchkey hub " verb " HUB DEVICE_ID [--config FILE]",                            \
+        .usage = "latchkey hub device " verb " HUB DEVICE_ID [--config FILE]",                     \
         .help = text LK_CLI_CONFIG_HELP, .options = options, .words_min = 2, .words_max = 2        \
     }
 
 int
-lk_cli_hub_disable_device(int argc, char **argv)
+lk_cli_hub_device_disable(int argc, char **argv)
 {
     static const struct lk_cli_form form =
-        FORM("disable-device", "Refuse a device at its hub from now on, whatever its tokens say. "
-                               "It can still register\nas long as its enrollment is "
-                               "enabled, and stays refused.\n\n");
+        FORM("disable", "Refuse a device at its hub from now on, whatever its tokens say. "
+                        "It can still register\nas long as its enrollment is "
+                        "enabled, and stays refused.\n\n");
     struct change c = {.action = "hub.device.disable", .what = "cannot disable the device"};
 
     return change_do(&form, &c, argc, argv);
 }
 
 int
-lk_cli_hub_enable_device(int argc, char **argv)
+lk_cli_hub_device_enable(int argc, char **argv)
 {
     static const struct lk_cli_form form =
-        FORM("enable-device", "Let a device into its hub again, with the keys that it has.\n\n");
+        FORM("enable", "Let a device into its hub again, with the keys that it has.\n\n");
     struct change c = {
         .action = "hub.device.enable", .enable = true, .what = "cannot enable the device"};
 
@@ -94,11 +94,11 @@ lk_cli_hub_enable_device(int argc, char **argv)
 }
 
 int
-lk_cli_hub_remove_device(int argc, char **argv)
+lk_cli_hub_device_remove(int argc, char **argv)
 {
     static const struct lk_cli_form form =
-        FORM("remove-device", "Remove a device's identity, with its keys. The device gets another "
-                              "one when it registers,\nas long as its enrollment is enabled.\n\n");
+        FORM("remove", "Remove a device's identity, with its keys. The device gets another "
+                       "one when it registers,\nas long as its enrollment is enabled.\n\n");
     struct change c = {
         .action = "hub.device.remove", .remove = true, .what = "cannot remove the device"};
 
