@@ -252,6 +252,7 @@ lk_cmd_hub(int argc, char **argv)
         {"device", lk_cli_hub_device, "device identities of a hub, and their keys"},
         {"twin", lk_cli_hub_twin, "what a hub keeps about a device"},
         {"message", lk_cli_hub_message, "messages to devices"},
+        {"method", lk_cli_hub_method, "direct methods of devices"},
         {"check-token", lk_cli_hub_check_token, "check a device's token as the hub does"},
         {"devices", lk_cli_hub_device_list, NULL},
         {"show-device", lk_cli_hub_device_show, NULL},

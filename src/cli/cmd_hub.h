@@ -42,6 +42,7 @@ int lk_cli_hub_device_enable(int argc, char **argv);
 int lk_cli_hub_device_remove(int argc, char **argv);
 int lk_cli_hub_twin(int argc, char **argv);
 int lk_cli_hub_message(int argc, char **argv);
+int lk_cli_hub_method(int argc, char **argv);
 int lk_cli_hub_check_token(int argc, char **argv);
 
 #endif
