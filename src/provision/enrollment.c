@@ -165,6 +165,41 @@ lk_enrollment_to_row(const struct lk_enrollment *e, struct lk_manifest_row *row)
     return LK_OK;
 }
 
+/* A key that was pinned for another TPM's key is no use. */
+static void
+evidence_drop(struct lk_enrollment *e)
+{
+    e->attestation = LK_ATTESTATION_TPM;
+    lk_buf_reset(&e->sealed_keys);
+    for (size_t i = 0; i < LK_ARRAY_LEN(e->certs); i++) {
+        lk_buf_reset(&e->certs[i]);
+    }
+}
+
+enum lk_err
+lk_enrollment_merge(const struct lk_enrollment *row, struct lk_enrollment *e)
+{
+    lk_buf_reset(&e->initial_twin);
+    if (e->attestation != LK_ATTESTATION_TPM) {
+        evidence_drop(e);
+    }
+    memcpy(e->id, row->id, sizeof(e->id));
+    memcpy(e->device_id, row->device_id, sizeof(e->device_id));
+    e->enabled = row->enabled;
+    e->allocation = row->allocation;
+    if (row->allocation != LK_ALLOC_CUSTOM) { /* a webhook goes with no other */
+        e->webhook_url[0] = '\0';
+        e->webhook_api_version[0] = '\0';
+    }
+    e->reprovision_update_hub = row->reprovision_update_hub;
+    e->reprovision_migrate = row->reprovision_migrate;
+    memcpy(e->hubs, row->hubs, sizeof(e->hubs));
+    e->hubs_count = row->hubs_count;
+    memcpy(e->eks, row->eks, sizeof(e->eks));
+    e->eks_count = row->eks_count;
+    return lk_buf_put(&e->initial_twin, row->initial_twin.data, row->initial_twin.len);
+}
+
 bool
 lk_webhook_url_ok(const char *url)
 {
@@ -182,6 +217,47 @@ lk_webhook_url_ok(const char *url)
         }
     }
     return true;
+}
+
+/* ---- roots that are imported -------------------------------------------------------------------
+ */
+
+struct roots_seen {
+    struct lk_ek_rules rules;
+    bool seen[LK_EK_ROOTS_MAX];
+};
+
+static enum lk_err
+root_see(void *ctx, const struct lk_trust *t)
+{
+    struct roots_seen *s = (struct roots_seen *)ctx;
+
+    for (size_t i = 0; i < s->rules.roots_count; i++) {
+        s->seen[i] = s->seen[i] || (t->kind == LK_TRUST_ROOT &&
+                                    memcmp(t->id, s->rules.roots[i], sizeof(t->id)) == 0);
+    }
+    return LK_OK;
+}
+
+enum lk_err
+lk_enrollment_roots_check(struct lk_txn *tx, const struct lk_enrollment *g,
+                          char ret[2 * LK_EK_FINGERPRINT_LEN + 1])
+{
+    struct roots_seen s = {.rules = {.roots_count = 0}};
+    enum lk_err err = lk_ek_rules_parse(g->rules.data, g->rules.len, NULL, &s.rules);
+
+    if (err != LK_OK || (err = lk_txn_trust_each(tx, root_see, &s)) != LK_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < s.rules.roots_count; i++) {
+        for (size_t b = 0; !s.seen[i] && b < LK_EK_FINGERPRINT_LEN; b++) {
+            (void)snprintf(ret + 2 * b, 3, "%02x", s.rules.roots[i][b]);
+        }
+        if (!s.seen[i]) {
+            return LK_ERR_NOT_FOUND;
+        }
+    }
+    return LK_OK;
 }
 
 /* ---- check ----------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #ifndef LK_PROVISION_ENROLLMENT_H
 #define LK_PROVISION_ENROLLMENT_H
 
+#include "provision/ek_group.h"
 #include "store/store.h"
 #include "wire/manifest.h"
 
@@ -29,6 +30,11 @@ LK_MUST_CHECK enum lk_err lk_enrollment_from_row(const char *scope,
 /* The reverse. row is initialised; what it held is replaced. */
 LK_MUST_CHECK enum lk_err lk_enrollment_to_row(const struct lk_enrollment *e,
                                                struct lk_manifest_row *row);
+
+/* Make e what row, which lk_enrollment_from_row() made, says; what a manifest does not carry stays.
+ */
+LK_MUST_CHECK enum lk_err lk_enrollment_merge(const struct lk_enrollment *row,
+                                              struct lk_enrollment *e);
 
 /*
  * Whether text looks like the URL of a webhook: http or https, a host, no user, printable. Where it
@@ -60,5 +66,11 @@ LK_MUST_CHECK enum lk_err lk_enrollment_check_open(struct lk_txn *tx, const stru
                                                    struct lk_manifest_problem *problem);
 LK_MUST_CHECK enum lk_err lk_enrollment_check(struct lk_txn *tx, const struct lk_enrollment *e,
                                               struct lk_manifest_problem *problem);
+
+/* LK_ERR_NOT_FOUND: a root of the rules of g, a group by EK certificate, has not been imported; ret
+ * is its fingerprint. */
+LK_MUST_CHECK enum lk_err lk_enrollment_roots_check(struct lk_txn *tx,
+                                                    const struct lk_enrollment *g,
+                                                    char ret[2 * LK_EK_FINGERPRINT_LEN + 1]);
 
 #endif

@@ -124,12 +124,11 @@ batch_read(struct lk_importing *im, bool *ret_end)
 
 /* ---- stage ----------------------------------------------------------------------------------- */
 
-/* Is one of the row's keys another enrollment's? */
+/* Is one of the row's keys another enrollment's, and whose? */
 static enum lk_err
-eks_elsewhere(struct lk_txn *tx, const struct lk_enrollment *e, bool *ret)
+eks_elsewhere(struct lk_txn *tx, const struct lk_enrollment *e,
+              char owner[LK_REGISTRATION_ID_MAX + 1], bool *ret)
 {
-    char owner[LK_REGISTRATION_ID_MAX + 1];
-
     *ret = false;
     for (size_t i = 0; i < e->eks_count && !*ret; i++) {
         enum lk_err err = lk_txn_enrollment_by_ek(tx, e->scope, e->eks[i].id, owner);
@@ -142,17 +141,43 @@ eks_elsewhere(struct lk_txn *tx, const struct lk_enrollment *e, bool *ret)
     return LK_OK;
 }
 
+/* im->other becomes what the row says, at once. */
+static enum lk_err
+other_update(struct lk_txn *tx, struct lk_importing *im, struct slot *slot, const char *fields)
+{
+    struct lk_manifest_problem *p = &slot->problem;
+    struct lk_conflict conflict = {.by_ek = false};
+    char detail[192];
+    enum lk_err err = lk_enrollment_merge(&slot->e, &im->other);
+
+    if (err != LK_OK ||
+        (err = lk_txn_enrollment_replace(tx, &im->other, NULL, &conflict)) != LK_OK) {
+        if (err != LK_ERR_EXISTS) {
+            return err;
+        }
+        slot->verdict = LK_IMPORT_ROW_CONFLICTING;
+        (void)snprintf(p->field, sizeof(p->field), "endorsementKey");
+        (void)snprintf(p->reason, sizeof(p->reason), "the same key as in line %lld (%.100s)",
+                       (long long)conflict.import_line, conflict.id);
+        return LK_OK;
+    }
+    (void)snprintf(detail, sizeof(detail), "{\"import\":%lld,\"changed\":\"%s\"}",
+                   (long long)im->result->import_id, fields);
+    return lk_txn_audit_append(tx, im->options->actor, "enrollment.update", im->options->scope,
+                               im->other.id, detail);
+}
+
 /* The row's ID is enrolled, as im->other. */
 static enum lk_err
 same_or_changed(struct lk_txn *tx, struct lk_importing *im, struct slot *slot)
 {
     struct lk_manifest_problem *p = &slot->problem;
-    char fields[80];
+    char fields[80], owner[LK_REGISTRATION_ID_MAX + 1];
     bool elsewhere = false;
     enum lk_err err;
 
     if ((err = lk_enrollment_diff(&im->other, &slot->e, fields, sizeof(fields))) != LK_OK ||
-        (err = eks_elsewhere(tx, &slot->e, &elsewhere)) != LK_OK) {
+        (err = eks_elsewhere(tx, &slot->e, owner, &elsewhere)) != LK_OK) {
         return err;
     }
     if (fields[0] == '\0') {
@@ -160,10 +185,18 @@ same_or_changed(struct lk_txn *tx, struct lk_importing *im, struct slot *slot)
         return LK_OK;
     }
     slot->verdict = elsewhere ? LK_IMPORT_ROW_CONFLICTING : LK_IMPORT_ROW_CHANGED;
+    if (elsewhere && im->options->update) {
+        (void)snprintf(p->field, sizeof(p->field), "endorsementKey");
+        (void)snprintf(p->reason, sizeof(p->reason), "the same key as the enrollment %.100s has",
+                       owner);
+        return LK_OK;
+    }
     (void)snprintf(p->reason, sizeof(p->reason),
                    "the same registration ID as the enrollment %.48s has, but another %s",
                    im->other.id, fields);
-    return LK_OK;
+    return slot->verdict == LK_IMPORT_ROW_CHANGED && im->options->update && !im->options->dry_run
+               ? other_update(tx, im, slot, fields)
+               : LK_OK;
 }
 
 /* Say with which row an enrollment is in conflict, and where that one is. */
@@ -233,9 +266,10 @@ stage_run(struct lk_txn *tx, void *arg)
 }
 
 static void
-row_count(struct lk_import_result *r, const struct slot *slot)
+row_count(const struct lk_import_options *o, struct lk_import_result *r, const struct slot *slot)
 {
     r->rows_read++;
+    r->rows_bad += lk_import_is_bad(slot->verdict, o->update) ? 1 : 0;
     switch (slot->verdict) {
     case LK_IMPORT_ROW_NEW:
         r->rows_new++;
@@ -247,14 +281,14 @@ row_count(struct lk_import_result *r, const struct slot *slot)
         return;
     case LK_IMPORT_ROW_CHANGED:
         r->rows_changed++;
-        break;
+        r->rows_updated += o->update && !o->dry_run ? 1 : 0;
+        return;
     case LK_IMPORT_ROW_CONFLICTING:
         r->rows_conflicting++;
-        break;
+        return;
     case LK_IMPORT_ROW_BAD:
-        break;
+        return;
     }
-    r->rows_bad++;
 }
 
 /* Count and report a batch that has been staged. */
@@ -271,11 +305,11 @@ batch_report(struct lk_importing *im)
                                           slot->unreadable ? "" : slot->e.id,
                                           good ? NULL : &slot->problem};
 
-        row_count(r, slot);
+        row_count(o, r, slot);
         if (o->row != NULL) {
             o->row(o->ctx, &row);
         }
-        if (!good) {
+        if (lk_import_is_bad(slot->verdict, o->update)) {
             problem_report(im, &slot->problem);
         }
     }
@@ -334,10 +368,10 @@ static enum lk_err
 audit(struct lk_txn *tx, const struct lk_importing *im, int64_t rows)
 {
     LK_AUTO(json)
-    json_t *detail =
-        json_pack("{s:I, s:I, s:I, s:I}", "import", (json_int_t)im->result->import_id, "rows",
-                  (json_int_t)rows, "skipped", (json_int_t)im->result->rows_bad, "softwareTpms",
-                  (json_int_t)im->result->rows_software);
+    json_t *detail = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I}", "import", (json_int_t)im->result->import_id, "rows",
+        (json_int_t)rows, "skipped", (json_int_t)im->result->rows_bad, "softwareTpms",
+        (json_int_t)im->result->rows_software, "updated", (json_int_t)im->result->rows_updated);
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
 
     if (detail == NULL || audit_origin(im->options, detail) != LK_OK ||

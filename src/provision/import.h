@@ -2,8 +2,11 @@
  * Importing a manifest: every row takes effect at the same moment, or none does. Rows are staged in
  * batches, out of readers' sight, while the service goes on; memory does not grow with the rows.
  *
- * An import never changes an enrollment that is there: a row that says the same is passed over, and
- * one that says something else is a bad row, which names what differs.
+ * Unless it is asked to, an import never changes an enrollment that is there: a row that says the
+ * same is passed over, and one that says something else is a bad row, which names what differs.
+ * With update that enrollment becomes what the row says. Such changes take effect batch by batch,
+ * each with an audit record of its own, and undoing the import does not take them back: judge the
+ * whole manifest with dry_run first.
  */
 #ifndef LK_PROVISION_IMPORT_H
 #define LK_PROVISION_IMPORT_H
@@ -21,13 +24,15 @@
 struct lk_import_result {
     int64_t import_id;        /* 0 until it has begun */
     int64_t rows_read;        /* good and bad */
-    int64_t rows_bad;         /* each has been reported; the next two are among them */
+    int64_t rows_bad;         /* each has been reported; conflicting ones are among them */
     int64_t rows_new;         /* of devices that are not enrolled, whatever became of them */
-    int64_t rows_changed;     /* of an enrollment that is there, but says something else */
+    int64_t rows_changed;     /* of an enrollment that is there, but says something else; bad ones,
+                                 unless update was asked for */
     int64_t rows_conflicting; /* the ID or a key is another row's or another enrollment's */
     int64_t rows_same;        /* of an enrollment that is there and says the same */
     int64_t rows_software;    /* good rows of a software TPM: it proves nothing about hardware */
-    int64_t rows_imported;    /* rows that took effect, or with dry_run that would have */
+    int64_t rows_imported;    /* new rows that took effect, or with dry_run that would have */
+    int64_t rows_updated;     /* changed rows that took effect: also of an import that failed */
     bool stopped;             /* reading stopped at LK_IMPORT_BAD_MAX: there may be more bad rows */
     bool resumable;           /* it failed, and what was staged is kept */
 };
@@ -47,6 +52,12 @@ struct lk_import_row {
     const char *registration_id;               /* "" when it is unknown */
     const struct lk_manifest_problem *problem; /* of CHANGED, CONFLICTING and BAD; else NULL */
 };
+/* Whether such a row is bad. */
+static inline bool
+lk_import_is_bad(enum lk_import_verdict verdict, bool update)
+{
+    return verdict >= LK_IMPORT_ROW_CONFLICTING || (verdict == LK_IMPORT_ROW_CHANGED && !update);
+}
 
 /* Whose signature over the manifest was verified, for the audit record. */
 struct lk_import_signer {
@@ -66,6 +77,7 @@ struct lk_import_options {
     const struct lk_import_signer *signer; /* NULL: nobody */
     int64_t resume_id; /* take up this unfinished import of the same bytes again; 0: begin one */
     bool skip_bad;     /* import the good rows all the same */
+    bool update;       /* change the enrollments that are there and say something else */
     bool dry_run;      /* check everything, leave nothing behind */
     void (*row)(void *ctx, const struct lk_import_row *row);            /* every row, in order */
     void (*problem)(void *ctx, const struct lk_manifest_problem *p);    /* in order of lines */

@@ -552,6 +552,71 @@ diff_with_store(void **state)
     assert_int_equal(enrolled(r), 3);
 }
 
+/*
+ * With update what is there becomes what the row says, and what a manifest does not carry stays. A
+ * dry run tells the same and changes nothing; a key of another enrollment is a conflict as before.
+ */
+static void
+update(void **state)
+{
+    struct run *r = *state;
+    struct lk_enrollment e;
+
+    put_rows(&r->text, 0, 3);
+    assert_int_equal(import(r), LK_OK);
+    lk_buf_reset(&r->text);
+    put(&r->text, "deviceId,provisioningStatus,iotHubs,initialTwin,reprovisionPolicy,"
+                  "registrationId,endorsementKey\n");
+    put(&r->text, ",,,,,");
+    put_row(&r->text, "dev-000000", 0);
+    put(&r->text, "D,disabled,hub.example.test,{},never,");
+    put_row(&r->text, "dev-000001", 7);
+    put(&r->text, ",,,,,");
+    put_row(&r->text, "dev-000009", 9);
+    r->options.update = true;
+    r->options.dry_run = true;
+    assert_int_equal(import(r), LK_OK);
+    assert_int_equal(r->result.rows_changed, 1);
+    assert_int_equal(r->result.rows_updated, 0);
+    assert_int_equal(r->result.rows_bad, 0);
+    assert_int_equal(r->problems_count, 0);
+    lk_enrollment_init(&e);
+    assert_int_equal(enrollment_get(r, "dev-000001", &e), LK_OK);
+    assert_true(e.enabled);
+    r->options.dry_run = false;
+    assert_int_equal(import(r), LK_OK);
+    assert_int_equal(r->result.rows_changed, 1);
+    assert_int_equal(r->result.rows_updated, 1);
+    assert_int_equal(r->result.rows_same, 1);
+    assert_int_equal(r->result.rows_imported, 1);
+    assert_int_equal(enrollment_get(r, "dev-000001", &e), LK_OK);
+    assert_false(e.enabled);
+    assert_string_equal(e.device_id, "D");
+    assert_string_equal(e.hubs[0], "hub.example.test");
+    assert_false(e.reprovision_update_hub);
+    assert_int_equal(e.import_id, 1); /* where it came from */
+    assert_int_equal(import(r), LK_OK);
+    assert_int_equal(r->result.rows_same, 3);
+
+    lk_buf_reset(&r->text);
+    put(&r->text, HEADER);
+    put_row(&r->text, "dev-000002", 7);
+    assert_int_equal(import(r), LK_ERR_FORMAT);
+    assert_int_equal(r->result.rows_conflicting, 1);
+    assert_int_equal(r->result.rows_bad, 1);
+    assert_int_equal(r->result.rows_updated, 0);
+
+    /* A key that an earlier row of the same file brings. */
+    lk_buf_reset(&r->text);
+    put(&r->text, HEADER);
+    put_row(&r->text, "dev-000020", 20);
+    put_row(&r->text, "dev-000002", 20);
+    assert_int_equal(import(r), LK_ERR_FORMAT);
+    assert_int_equal(r->result.rows_conflicting, 1);
+    assert_int_equal(r->result.rows_updated, 0);
+    lk_enrollment_fini(&e);
+}
+
 /* ---- the bytes that were judged, and resuming ------------------------------------------------ */
 
 static void
@@ -912,6 +977,7 @@ main(void)
         RUN_TEST(duplicates_in_row),
         RUN_TEST(duplicates_in_store),
         RUN_TEST(diff_with_store),
+        RUN_TEST(update),
         RUN_TEST(other_bytes),
         RUN_TEST(signer_is_recorded),
         RUN_TEST(resumes),
