@@ -82,6 +82,36 @@ LK_MUST_CHECK enum lk_err lk_attestation_json_put(enum lk_entity entity,
 /* DeviceRegistrationState. */
 LK_MUST_CHECK enum lk_err lk_registration_json_put(const struct lk_registration *r, json_t *object);
 
+/* ---- clients of ours (answer_json.c) ----------------------------------------------------------
+ *
+ * A request with the header LK_SVC_DETAILS_HEADER gets objects with one more member, `latchkey`:
+ *   scope, import {id, line}, allocationIsDefault (true: the object names no policy), certificates
+ *   {primary, secondary} as base64 DER; and of registrations scope, generation, operationId,
+ *   attestedDateTimeUtc, endorsementKeyId.
+ * Others see exactly what the vendor's service shows.
+ */
+#define LK_SVC_DETAILS_HEADER "x-latchkey-details"
+
+LK_MUST_CHECK enum lk_err lk_enrollment_details_put(const struct lk_enrollment *e, json_t *object);
+LK_MUST_CHECK enum lk_err lk_registration_details_put(const struct lk_registration *r,
+                                                      json_t *object);
+
+/* Read an answer, with details or without. As lk_enrollment_json_parse(); etag and times are in e.
+ */
+LK_MUST_CHECK enum lk_err lk_enrollment_answer_parse(enum lk_entity entity, const json_t *object,
+                                                     struct lk_svc_fault *fault,
+                                                     struct lk_enrollment_doc *ret);
+/* ret is initialised by the caller, with zeros. */
+LK_MUST_CHECK enum lk_err lk_registration_answer_parse(const json_t *object,
+                                                       struct lk_svc_fault *fault,
+                                                       struct lk_registration *ret);
+/* Put every member of a request that creates or replaces e. keys: those of a SYMMETRIC_KEY to send;
+ * NULL, or one of length 0: the service makes or keeps it. */
+LK_MUST_CHECK enum lk_err lk_enrollment_request_put(enum lk_entity entity,
+                                                    const struct lk_enrollment *e,
+                                                    const struct lk_shared_keys *keys,
+                                                    json_t *object);
+
 /* ---- names in JSON and in queries; static storage ------------------------------------------- */
 
 const char *lk_attestation_name(enum lk_attestation a);

@@ -320,6 +320,19 @@ operation_of(const struct lk_svc_route *r)
 {
     bool registrations = r->collection == LK_SVC_REGISTRATIONS;
 
+    switch (r->collection) {
+    case LK_SVC_HUBS:
+        return &lk_svc_hubs_list;
+    case LK_SVC_POLICIES:
+        return &lk_svc_policies_list;
+    case LK_SVC_AUDIT:
+        return r->action == LK_SVC_VERIFY ? &lk_svc_audit_verify : &lk_svc_audit_list;
+    case LK_SVC_ENROLLMENTS:
+    case LK_SVC_GROUPS:
+    case LK_SVC_REGISTRATIONS:
+        break;
+    }
+
     switch (r->action) {
     case LK_SVC_PUT:
         return &lk_svc_entity_put;
@@ -332,6 +345,8 @@ operation_of(const struct lk_svc_route *r)
     case LK_SVC_BULK:
         return &lk_svc_bulk;
     case LK_SVC_QUERY:
+    case LK_SVC_LIST:
+    case LK_SVC_VERIFY:
         break;
     }
     return registrations ? &lk_svc_registration_query : &lk_svc_query;
@@ -403,12 +418,13 @@ service_api_handle(void *ctx, struct lk_http_request *req)
     c->api = api;
     c->req = req;
     c->ring = lk_keyring_ref(api->ring);
+    c->details = lk_http_request_header(req, LK_SVC_DETAILS_HEADER) != NULL;
     c->path = (struct lk_path)LK_PATH_INIT;
     lk_enrollment_doc_init(&c->doc);
     if (!call_route(c)) {
         return;
     }
-    if (lk_svc_api_version(lk_http_request_query(req)) != LK_OK) {
+    if (!c->route.is_own && lk_svc_api_version(lk_http_request_query(req)) != LK_OK) {
         call_answer(c, lk_svc_fault(&c->fault, LK_SVC_BAD_REQUEST, "api-version: expected once, %s",
                                     LK_SVC_API_VERSIONS));
         return;

@@ -49,7 +49,10 @@ lk_svc_audit_read(const struct lk_service_call *c, struct lk_txn *tx)
 {
     static const char *const nouns[] = {[LK_SVC_ENROLLMENTS] = "enrollment",
                                         [LK_SVC_GROUPS] = "group",
-                                        [LK_SVC_REGISTRATIONS] = "registration"};
+                                        [LK_SVC_REGISTRATIONS] = "registration",
+                                        [LK_SVC_HUBS] = "hub",
+                                        [LK_SVC_POLICIES] = "policy",
+                                        [LK_SVC_AUDIT] = "audit"};
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
     LK_AUTO(json) json_t *detail = json_object();
     int status = c->fault.code != 0 ? c->fault.code / 1000 : c->status;

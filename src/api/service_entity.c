@@ -285,7 +285,8 @@ entity_answer(struct lk_service_call *c, struct lk_txn *tx, const char *id,
     lk_enrollment_init(&e);
     if ((err = entity_get(c, tx, id, &e)) == LK_OK &&
         (err = state_get(c, tx, id, &state, &view.state)) == LK_OK &&
-        (err = lk_enrollment_json_put(c->entity, &e, &view, object)) == LK_OK) {
+        (err = lk_enrollment_json_put(c->entity, &e, &view, object)) == LK_OK &&
+        (!c->details || (err = lk_enrollment_details_put(&e, object)) == LK_OK)) {
         err = lk_json_write(object, &c->answer);
     }
     lk_registration_fini(&state);

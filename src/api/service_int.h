@@ -36,7 +36,8 @@ struct lk_svc_operation {
 };
 extern const struct lk_svc_operation lk_svc_entity_put, lk_svc_entity_get, lk_svc_entity_delete,
     lk_svc_entity_mechanism, lk_svc_bulk, lk_svc_query, lk_svc_registration_get,
-    lk_svc_registration_delete, lk_svc_registration_query;
+    lk_svc_registration_delete, lk_svc_registration_query, lk_svc_hubs_list, lk_svc_policies_list,
+    lk_svc_audit_list, lk_svc_audit_verify;
 
 struct lk_svc_bulk_item {
     struct lk_enrollment_doc doc;
@@ -52,6 +53,7 @@ struct lk_service_call {
     struct lk_svc_route route;
     const struct lk_svc_operation *op;
     enum lk_entity entity;
+    bool details; /* answers have the member `latchkey` */
     struct lk_job job;
 
     /* the form's */
@@ -65,7 +67,8 @@ struct lk_service_call {
     struct lk_query query;
     const char *query_text; /* of body */
     size_t page_max;
-    const char *continuation; /* a header; NULL: from the start */
+    const char *continuation;      /* a header; NULL: from the start */
+    struct lk_audit_cursor cursor; /* where a walk over audit records begins */
 
     /* the transaction's: reset whenever it is run */
     struct lk_scope scope;

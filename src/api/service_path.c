@@ -8,6 +8,21 @@ static const char *const collections[] = {[LK_SVC_ENROLLMENTS] = "enrollments",
                                           [LK_SVC_GROUPS] = "enrollmentGroups",
                                           [LK_SVC_REGISTRATIONS] = "registrations"};
 
+/* What there is below /latchkey/v1. */
+static const struct own {
+    const char *words[2]; /* the segments there; NULL: no more */
+    enum lk_http_method method;
+    const char *allow;
+    enum lk_svc_collection collection;
+    enum lk_svc_action action;
+} owns[] = {
+    {{"registrations", "query"}, LK_HTTP_POST, "POST, OPTIONS", LK_SVC_REGISTRATIONS, LK_SVC_QUERY},
+    {{"hubs"}, LK_HTTP_GET, "GET, OPTIONS", LK_SVC_HUBS, LK_SVC_LIST},
+    {{"policies"}, LK_HTTP_GET, "GET, OPTIONS", LK_SVC_POLICIES, LK_SVC_LIST},
+    {{"audit"}, LK_HTTP_GET, "GET, OPTIONS", LK_SVC_AUDIT, LK_SVC_LIST},
+    {{"audit", "verify"}, LK_HTTP_POST, "POST, OPTIONS", LK_SVC_AUDIT, LK_SVC_VERIFY},
+};
+
 static bool
 collection_of(const char *text, size_t len, enum lk_svc_collection *ret)
 {
@@ -25,7 +40,43 @@ lk_svc_path_serves(const char *raw)
 {
     enum lk_svc_collection unused;
 
-    return raw[0] == '/' && collection_of(raw + 1, strcspn(raw + 1, "/"), &unused);
+    size_t len = raw[0] == '/' ? strcspn(raw + 1, "/") : 0;
+
+    return len > 0 && (collection_of(raw + 1, len, &unused) ||
+                       lk_ascii_caseeq(raw + 1, len, LK_SVC_OWN, strlen(LK_SVC_OWN)));
+}
+
+static bool
+own_matches(const struct own *o, const struct lk_path *path, size_t count)
+{
+    size_t words = 0;
+
+    while (words < LK_ARRAY_LEN(o->words) && o->words[words] != NULL) {
+        if (2 + words >= count || !lk_path_is(path, 2 + words, o->words[words])) {
+            return false;
+        }
+        words++;
+    }
+    return count == 2 + words;
+}
+
+static enum lk_err
+own_route(const struct lk_path *path, size_t count, enum lk_http_method method,
+          struct lk_svc_route *ret)
+{
+    struct lk_svc_route r = {.is_own = true};
+
+    for (size_t i = 0; count > 2 && lk_path_is(path, 1, "v1") && i < LK_ARRAY_LEN(owns); i++) {
+        if (!own_matches(&owns[i], path, count)) {
+            continue;
+        }
+        r.collection = owns[i].collection;
+        r.action = owns[i].action;
+        r.allow = owns[i].allow;
+        *ret = r;
+        return method == owns[i].method ? LK_OK : LK_ERR_UNSUPPORTED;
+    }
+    return LK_ERR_NOT_FOUND;
 }
 
 /* A path's shape: what each method does there; the fixed segments stand in the caller. */
@@ -97,6 +148,9 @@ lk_svc_route(const struct lk_path *path, enum lk_http_method method, struct lk_s
 
     if (count > 1 && path->segments[count - 1][0] == '\0') {
         count--;
+    }
+    if (count > 0 && lk_path_is(path, 0, LK_SVC_OWN)) {
+        return own_route(path, count, method, ret);
     }
     if (count == 0 || !collection_of(path->segments[0], strlen(path->segments[0]), &r.collection) ||
         (count > 1 && path->segments[1][0] == '\0') ||

@@ -1,11 +1,20 @@
-/* What a request to the operators' API asks for, by method and path (service-api.md section 2). */
+/* What a request to the operators' API asks for, by method and path (service-api.md section 2), or
+ * to what we have beside it below /latchkey/v1. */
 #ifndef LK_API_SERVICE_PATH_H
 #define LK_API_SERVICE_PATH_H
 
 #include "api/path.h"
 #include "net/http.h"
 
-enum lk_svc_collection { LK_SVC_ENROLLMENTS, LK_SVC_GROUPS, LK_SVC_REGISTRATIONS };
+enum lk_svc_collection {
+    LK_SVC_ENROLLMENTS,
+    LK_SVC_GROUPS,
+    LK_SVC_REGISTRATIONS,
+    /* Below /latchkey/v1 only. */
+    LK_SVC_HUBS,
+    LK_SVC_POLICIES,
+    LK_SVC_AUDIT
+};
 
 enum lk_svc_action {
     LK_SVC_PUT,
@@ -13,7 +22,9 @@ enum lk_svc_action {
     LK_SVC_DELETE,
     LK_SVC_MECHANISM, /* attestationmechanism */
     LK_SVC_BULK,
-    LK_SVC_QUERY
+    LK_SVC_QUERY,
+    LK_SVC_LIST,
+    LK_SVC_VERIFY
 };
 
 struct lk_svc_route {
@@ -21,9 +32,12 @@ struct lk_svc_route {
     enum lk_svc_action action;
     const char *id;    /* decoded, not judged; borrowed from the path; NULL: the path has none */
     const char *allow; /* methods that the path knows, for a 405 */
+    bool is_own;       /* below /latchkey/v1: no vendor's version applies */
 };
 
-/* Whether a raw path is this surface's: its first segment is one of the three collections. */
+/* Whether a raw path is this surface's: its first segment is one of the three collections, or
+ * LK_SVC_OWN. */
+#define LK_SVC_OWN "latchkey"
 bool lk_svc_path_serves(const char *raw);
 
 /*

@@ -94,6 +94,9 @@ entity_each(void *ctx, const struct lk_enrollment *e)
     }
     object = json_object();
     err = lk_enrollment_json_put(p->c->entity, e, &view, object);
+    if (err == LK_OK && p->c->details) {
+        err = lk_enrollment_details_put(e, object);
+    }
     return err != LK_OK ? err : row_put(p, object);
 }
 
@@ -118,6 +121,9 @@ registration_each(void *ctx, const struct lk_registration *r)
     }
     object = json_object();
     err = lk_registration_json_put(r, object);
+    if (err == LK_OK && p->c->details) {
+        err = lk_registration_details_put(r, object);
+    }
     return err != LK_OK ? err : row_put(p, object);
 }
 
@@ -177,7 +183,7 @@ query_form(struct lk_service_call *c)
     const char *text = NULL;
     enum lk_err err;
 
-    if ((registrations && (err = lk_svc_id_check(c)) != LK_OK) ||
+    if ((registrations && c->route.id != NULL && (err = lk_svc_id_check(c)) != LK_OK) ||
         (err = page_headers_read(c)) != LK_OK ||
         (err = lk_svc_body_parse(c, registrations)) != LK_OK) {
         return err;
@@ -196,6 +202,9 @@ rows_walk(struct page *p, struct lk_txn *tx, const char *after)
     const char *scope = p->c->scope.id;
     size_t limit = LK_SVC_SCAN_MAX + 1;
 
+    if (p->c->route.collection == LK_SVC_REGISTRATIONS && p->c->route.id == NULL) {
+        return lk_txn_registration_page(tx, scope, after, limit, registration_each, p);
+    }
     if (p->c->route.collection == LK_SVC_REGISTRATIONS) {
         return lk_txn_registration_page_of_group(tx, scope, p->c->route.id, after, limit,
                                                  registration_each, p);

@@ -25,7 +25,8 @@ get_run(struct lk_service_call *c, struct lk_txn *tx)
     if (err == LK_OK && r.status == LK_REG_NONE) {
         err = LK_ERR_NOT_FOUND;
     }
-    if (err == LK_OK && (err = lk_registration_json_put(&r, object)) == LK_OK) {
+    if (err == LK_OK && (err = lk_registration_json_put(&r, object)) == LK_OK &&
+        (!c->details || (err = lk_registration_details_put(&r, object)) == LK_OK)) {
         err = lk_json_write(object, &c->answer);
     }
     lk_registration_fini(&r);

@@ -1,0 +1,217 @@
+#include "api/manage_json.h"
+
+#include <string.h>
+
+#include "base/codec.h"
+#include "provision/policy.h"
+#include "wire/members.h"
+
+/* ---- members ----------------------------------------------------------------------------------
+ */
+
+/* Text that a stranger may have chosen: what is no UTF-8 has its bytes' values as code points. */
+static json_t *
+any_text(const char *text)
+{
+    LK_AUTO_BUF struct lk_buf utf8 = LK_BUF_INIT;
+    json_t *value = json_string(text);
+
+    for (; value == NULL && *text != '\0'; text++) {
+        unsigned char ch = (unsigned char)*text;
+        uint8_t two[2] = {(uint8_t)(0xc0 | ch >> 6), (uint8_t)(0x80 | (ch & 0x3f))};
+
+        if (lk_buf_put(&utf8, ch < 0x80 ? &ch : two, ch < 0x80 ? 1 : 2) != LK_OK) {
+            return NULL;
+        }
+    }
+    return value != NULL ? value : json_stringn((const char *)utf8.data, utf8.len);
+}
+
+static enum lk_err
+hash_put(json_t *object, const uint8_t hash[32])
+{
+    LK_AUTO_BUF struct lk_buf hex = LK_BUF_INIT;
+    enum lk_err err = lk_hex_encode(hash, 32, &hex);
+
+    return err != LK_OK
+               ? err
+               : lk_member_put(object, "hash", json_stringn((const char *)hex.data, hex.len));
+}
+
+static enum lk_err
+hash_get(const json_t *object, uint8_t ret[32])
+{
+    LK_AUTO_BUF struct lk_buf hash = LK_BUF_INIT;
+    const char *hex = json_string_value(json_object_get(object, "hash"));
+
+    if (hex == NULL || lk_hex_decode(hex, strlen(hex), &hash) != LK_OK || hash.len != 32) {
+        return LK_ERR_FORMAT;
+    }
+    memcpy(ret, hash.data, 32);
+    return LK_OK;
+}
+
+static enum lk_err
+time_get(const json_t *object, const char *name, int64_t *ret)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text != NULL ? lk_timestamp_parse(text, strlen(text), ret) : LK_ERR_FORMAT;
+}
+
+static enum lk_err
+text_get(const json_t *object, const char *name, char *buf, size_t cap)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text != NULL && lk_strcpy(buf, cap, text) == LK_OK ? LK_OK : LK_ERR_FORMAT;
+}
+
+/* ---- hubs -------------------------------------------------------------------------------------
+ */
+
+static const char *
+kind_name(enum lk_hub_kind kind)
+{
+    return kind == LK_HUB_EMBEDDED ? "embedded" : "http";
+}
+
+enum lk_err
+lk_hub_json_put(const struct lk_hub *hub, json_t *object)
+{
+    enum lk_err err;
+
+    if ((err = lk_member_text(object, "name", hub->name)) != LK_OK ||
+        (err = lk_member_text(object, "kind", kind_name(hub->kind))) != LK_OK ||
+        (err = lk_member_put(object, "weight", json_integer(hub->weight))) != LK_OK ||
+        (err = lk_member_put(object, "allocatable", json_boolean(hub->allocatable))) != LK_OK ||
+        (err = lk_member_text(object, "region", hub->region)) != LK_OK) {
+        return err;
+    }
+    return lk_member_time_some(object, "createdDateTimeUtc", hub->created_ms);
+}
+
+enum lk_err
+lk_hub_json_parse(const json_t *object, struct lk_hub *ret)
+{
+    const json_t *allocatable = json_object_get(object, "allocatable");
+    struct lk_hub hub = {.kind = LK_HUB_EMBEDDED};
+    int32_t weight = 0;
+    char kind[16];
+
+    if (text_get(object, "name", hub.name, sizeof(hub.name)) != LK_OK ||
+        !lk_host_name_ok(hub.name, strlen(hub.name)) ||
+        text_get(object, "kind", kind, sizeof(kind)) != LK_OK ||
+        text_get(object, "region", hub.region, sizeof(hub.region)) != LK_OK ||
+        lk_member_get_int32(object, "weight", &weight) != LK_OK || weight < 0 ||
+        !json_is_boolean(allocatable) ||
+        time_get(object, "createdDateTimeUtc", &hub.created_ms) != LK_OK) {
+        return LK_ERR_FORMAT;
+    }
+    hub.kind = strcmp(kind, kind_name(LK_HUB_EMBEDDED)) == 0 ? LK_HUB_EMBEDDED : LK_HUB_HTTP;
+    hub.weight = (uint32_t)weight;
+    hub.allocatable = json_is_true(allocatable);
+    *ret = hub;
+    return LK_OK;
+}
+
+/* ---- policies ---------------------------------------------------------------------------------
+ */
+
+enum lk_err
+lk_policy_json_put(const struct lk_policy *p, json_t *object)
+{
+    LK_AUTO_BUF struct lk_buf rights = LK_BUF_INIT;
+    enum lk_err err = lk_rights_format(p->rights, &rights);
+
+    if (err != LK_OK || (err = lk_member_text(object, "name", p->name)) != LK_OK ||
+        (err = lk_member_text(object, "scope", p->scope)) != LK_OK ||
+        (err = lk_member_put(object, "rights",
+                             json_stringn((const char *)rights.data, rights.len))) != LK_OK ||
+        (err = lk_member_time_some(object, "createdDateTimeUtc", p->created_ms)) != LK_OK) {
+        return err;
+    }
+    return lk_member_time_some(object, "lastUpdatedDateTimeUtc", p->updated_ms);
+}
+
+enum lk_err
+lk_policy_json_parse(const json_t *object, struct lk_policy *ret)
+{
+    const char *rights = json_string_value(json_object_get(object, "rights"));
+    struct lk_policy p = {.rights = 0};
+
+    if (rights == NULL || lk_rights_parse(rights, &p.rights) != LK_OK ||
+        text_get(object, "name", p.name, sizeof(p.name)) != LK_OK ||
+        text_get(object, "scope", p.scope, sizeof(p.scope)) != LK_OK ||
+        !lk_policy_name_ok(p.name, strlen(p.name)) ||
+        time_get(object, "createdDateTimeUtc", &p.created_ms) != LK_OK ||
+        time_get(object, "lastUpdatedDateTimeUtc", &p.updated_ms) != LK_OK) {
+        return LK_ERR_FORMAT;
+    }
+    *ret = p;
+    return LK_OK;
+}
+
+/* ---- audit records ----------------------------------------------------------------------------
+ */
+
+enum lk_err
+lk_audit_json_put(const struct lk_audit *a, json_t *object)
+{
+    enum lk_err err;
+
+    if ((err = lk_member_put(object, "seq", json_integer(a->seq))) != LK_OK ||
+        (err = lk_member_time_some(object, "time", a->time_ms)) != LK_OK ||
+        (err = lk_member_put(object, "actor", any_text(a->actor))) != LK_OK ||
+        (err = lk_member_put(object, "action", any_text(a->action))) != LK_OK ||
+        (err = lk_member_put(object, "scope", any_text(a->scope))) != LK_OK ||
+        (err = lk_member_put(object, "subject", any_text(a->subject))) != LK_OK ||
+        (err = lk_member_put(object, "detail", any_text(a->detail))) != LK_OK) {
+        return err;
+    }
+    return hash_put(object, a->hash);
+}
+
+enum lk_err
+lk_audit_json_parse(const json_t *object, struct lk_audit *ret)
+{
+    const json_t *seq = json_object_get(object, "seq");
+    struct lk_audit a = {.actor = json_string_value(json_object_get(object, "actor")),
+                         .action = json_string_value(json_object_get(object, "action")),
+                         .scope = json_string_value(json_object_get(object, "scope")),
+                         .subject = json_string_value(json_object_get(object, "subject")),
+                         .detail = json_string_value(json_object_get(object, "detail"))};
+
+    if (!json_is_integer(seq) || a.actor == NULL || a.action == NULL || a.scope == NULL ||
+        a.subject == NULL || a.detail == NULL || hash_get(object, a.hash) != LK_OK ||
+        time_get(object, "time", &a.time_ms) != LK_OK) {
+        return LK_ERR_FORMAT;
+    }
+    a.seq = json_integer_value(seq);
+    *ret = a;
+    return LK_OK;
+}
+
+enum lk_err
+lk_cursor_json_put(const struct lk_audit_cursor *c, json_t *object)
+{
+    enum lk_err err = c->seq == 0 ? LK_OK : lk_member_put(object, "seq", json_integer(c->seq));
+
+    return err != LK_OK || c->seq == 0 ? err : hash_put(object, c->hash);
+}
+
+enum lk_err
+lk_cursor_json_parse(const json_t *object, struct lk_audit_cursor *ret)
+{
+    const json_t *seq = json_object_get(object, "seq");
+    struct lk_audit_cursor c = {.seq = 0};
+
+    if (seq != NULL) {
+        c.seq = json_integer_value(seq);
+        if (!json_is_integer(seq) || c.seq < 1 || hash_get(object, c.hash) != LK_OK) {
+            return LK_ERR_FORMAT;
+        }
+    }
+    *ret = c;
+    return LK_OK;
+}
