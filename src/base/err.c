@@ -32,7 +32,7 @@ static const struct row {
     [LK_ERR_CANCELLED] = {"cancelled", "cancelled", LK_KIND_CALLER, 500, EX_TEMPFAIL},
     [LK_ERR_IO] = {"io", "a file or descriptor failed", LK_KIND_GIVE_UP, 500, EX_IOERR},
     [LK_ERR_NETWORK] = {"network", "the peer could not be reached, or the connection broke",
-                        LK_KIND_RETRY, 502, EX_UNAVAILABLE},
+                        LK_KIND_RETRY, 502, EX_NOHOST},
     [LK_ERR_TLS] = {"tls", "the peer's certificate or handshake was not acceptable", LK_KIND_PEER,
                     502, EX_PROTOCOL},
     [LK_ERR_PROTOCOL] = {"protocol", "the peer answered outside the protocol", LK_KIND_PEER, 502,

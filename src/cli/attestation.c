@@ -69,17 +69,20 @@ key_read(const char *path, struct lk_shared_key *ret)
 
 static int
 keys_fill(const struct lk_cli_attestation *a, const struct lk_cli_service *s,
-          enum lk_shared_key_owner owner, struct lk_enrollment *e)
+          enum lk_shared_key_owner owner, struct lk_shared_keys *keys, struct lk_enrollment *e)
 {
-    LK_AUTO_SHARED_KEYS struct lk_shared_keys keys = {.primary = {.len = 0}};
     int code;
     enum lk_err err;
 
-    if ((code = key_read(a->key_files[0], &keys.primary)) != 0 ||
-        (code = key_read(a->key_files[1], &keys.secondary)) != 0) {
+    if ((code = key_read(a->key_files[0], &keys->primary)) != 0 ||
+        (code = key_read(a->key_files[1], &keys->secondary)) != 0) {
         return code;
     }
-    err = lk_shared_keys_seal(s->ring, &lk_rand_system, owner, &keys, e);
+    if (s->remote != NULL) {
+        e->attestation = LK_ATTESTATION_SYMMETRIC_KEY;
+        return 0;
+    }
+    err = lk_shared_keys_seal(s->ring, &lk_rand_system, owner, keys, e);
     return err == LK_OK ? 0 : lk_cli_fail(err, "cannot seal the keys");
 }
 
@@ -133,12 +136,13 @@ cert_fill(const char *path, enum lk_shared_key_owner owner, struct lk_enrollment
 
 int
 lk_cli_attestation_fill(const struct lk_cli_attestation *a, const struct lk_cli_service *s,
-                        enum lk_shared_key_owner owner, struct lk_enrollment *e)
+                        enum lk_shared_key_owner owner, struct lk_shared_keys *keys,
+                        struct lk_enrollment *e)
 {
     int code = 0;
 
     if (a->symmetric_key) {
-        return keys_fill(a, s, owner, e);
+        return keys_fill(a, s, owner, keys, e);
     }
     e->attestation = LK_ATTESTATION_X509;
     for (size_t i = 0; code == 0 && i < a->certs_count; i++) {
@@ -239,6 +243,22 @@ key_text(const struct lk_shared_key *key, struct lk_buf *buf)
 }
 
 int
+lk_cli_keys_get(const struct lk_cli_service *s, enum lk_shared_key_owner owner,
+                const struct lk_enrollment *e, struct lk_shared_keys *ret)
+{
+    enum lk_err err;
+
+    if (s->remote != NULL) {
+        err = lk_remote_entity_keys(
+            s->remote, owner == LK_KEYS_OF_GROUP ? LK_ENTITY_GROUP : LK_ENTITY_ENROLLMENT, e->id,
+            ret);
+        return err == LK_OK ? 0 : lk_remote_fail(s->remote, err, "cannot tell the keys");
+    }
+    err = lk_shared_keys_open(s->ring, owner, e, ret);
+    return err == LK_OK ? 0 : lk_cli_fail(err, "cannot open the keys");
+}
+
+int
 lk_cli_keys_print(const struct lk_cli_service *s, enum lk_shared_key_owner owner,
                   const struct lk_enrollment *e, bool json)
 {
@@ -246,10 +266,10 @@ lk_cli_keys_print(const struct lk_cli_service *s, enum lk_shared_key_owner owner
     LK_AUTO_BUF struct lk_buf first = LK_BUF_INIT, second = LK_BUF_INIT;
     LK_AUTO(json) json_t *o = NULL;
     const char *primary, *secondary;
-    enum lk_err err = lk_shared_keys_open(s->ring, owner, e, &keys);
+    int code = lk_cli_keys_get(s, owner, e, &keys);
 
-    if (err != LK_OK) {
-        return lk_cli_fail(err, "cannot open the keys");
+    if (code != 0) {
+        return code;
     }
     primary = key_text(&keys.primary, &first);
     secondary = key_text(&keys.secondary, &second);

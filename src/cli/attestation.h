@@ -40,10 +40,12 @@ bool lk_cli_attestation_is_odd(const struct lk_cli_attestation *a);
 
 /*
  * Make e, whose scope and id are set, an enrollment or group of that attestation: read the files,
- * judge them, seal the keys. 0, or an exit code after saying what is wrong.
+ * judge them, seal the keys. For a service elsewhere, which seals them itself, they are in *keys
+ * (secret, zeros before), as given. 0, or an exit code after saying what is wrong.
  */
 int lk_cli_attestation_fill(const struct lk_cli_attestation *a, const struct lk_cli_service *s,
-                            enum lk_shared_key_owner owner, struct lk_enrollment *e);
+                            enum lk_shared_key_owner owner, struct lk_shared_keys *keys,
+                            struct lk_enrollment *e);
 
 /* "tpm", "symmetricKey", ...: as the service API calls them. */
 const char *lk_cli_attestation_name(enum lk_attestation kind);
@@ -53,7 +55,10 @@ LK_MUST_CHECK enum lk_err lk_cli_attestation_json(const struct lk_enrollment *e,
 /* The same as lines of a show. */
 void lk_cli_attestation_print(const struct lk_enrollment *e);
 
-/* Tell the two keys of e, which are secret: as text or as JSON. 0, or an exit code. */
+/* The two keys of e: opened here, or told by the service elsewhere. 0, or an exit code. */
+int lk_cli_keys_get(const struct lk_cli_service *s, enum lk_shared_key_owner owner,
+                    const struct lk_enrollment *e, struct lk_shared_keys *ret);
+/* Tell them, which are secret: as text or as JSON. 0, or an exit code. */
 int lk_cli_keys_print(const struct lk_cli_service *s, enum lk_shared_key_owner owner,
                       const struct lk_enrollment *e, bool json);
 

@@ -27,18 +27,18 @@ list_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form list_form = {
-    .usage = "latchkey audit list [--after SEQ] [--limit N] [--scope ID] [--json] [--config FILE]",
+    .usage = "latchkey audit list [--after SEQ] [--limit N] [--scope ID] [--json] [SERVICE]",
     .help = "List audit records, oldest first: who did what to what. What a stranger chose is\n"
             "escaped.\n\n"
             "  --after SEQ              only what came after this record\n"
             "  --limit N                look at no more than N records\n"
             "  --scope ID               only records of this ID scope\n" LK_CLI_JSON_HELP
-                LK_CLI_CONFIG_HELP,
+                LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){{"after", required_argument, NULL, OPT_AFTER},
                                        {"limit", required_argument, NULL, OPT_LIMIT},
                                        LK_CLI_SCOPE_OPTION,
                                        LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS,
                                        LK_CLI_END_OPTIONS},
     .take = list_take,
 };
@@ -102,21 +102,49 @@ record_put(void *ctx, const struct lk_audit *a)
     return l->json ? record_put_json(a, &l->text) : record_put_text(a, &l->text);
 }
 
+/* Where a page begins that comes after the record at ("": the first page), and how many records it
+ * has at most: numbers have no gaps. */
+static enum lk_err
+range_step(const struct range *range, const char *at, size_t *limit, int64_t *ret_after)
+{
+    uint64_t after = range->after, left;
+    enum lk_err err = LK_OK;
+
+    if (at[0] != '\0' && (err = lk_decimal_parse(at, strlen(at), &after)) != LK_OK) {
+        return err;
+    }
+    left = (uint64_t)range->end - after;
+    *limit = left < *limit ? (size_t)left : *limit;
+    *ret_after = (int64_t)after;
+    return LK_OK;
+}
+
 static enum lk_err
 records_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
 {
-    const struct range *range = (const struct range *)l->ctx;
-    uint64_t after = range->after;
-    uint64_t left;
-    enum lk_err err;
+    int64_t after;
+    enum lk_err err = range_step((const struct range *)l->ctx, l->after, &limit, &after);
 
-    if (l->after[0] != '\0' &&
-        (err = lk_decimal_parse(l->after, strlen(l->after), &after)) != LK_OK) {
+    return err != LK_OK || limit == 0 ? err : lk_txn_audit_page(tx, after, limit, record_put, l);
+}
+
+/* The continuation is the last record that was looked at. */
+static enum lk_err
+records_fetch(struct lk_remote *r, struct lk_cli_listing *l)
+{
+    size_t limit = LK_CLI_PAGE_ROWS, looked = 0;
+    int64_t after, last = 0;
+    enum lk_err err = range_step((const struct range *)l->ctx, l->continuation, &limit, &after);
+
+    l->continuation[0] = '\0';
+    if (err != LK_OK || limit == 0 ||
+        (err = lk_remote_audit_page(r, after, limit, record_put, l, &looked, &last)) != LK_OK) {
         return err;
     }
-    left = (uint64_t)range->end - after; /* numbers have no gaps */
-    limit = left < limit ? (size_t)left : limit;
-    return limit == 0 ? LK_OK : lk_txn_audit_page(tx, (int64_t)after, limit, record_put, l);
+    if (looked == LK_CLI_PAGE_ROWS) {
+        (void)snprintf(l->continuation, sizeof(l->continuation), "%" PRId64, last);
+    }
+    return LK_OK;
 }
 
 static int
@@ -126,6 +154,7 @@ audit_list(int argc, char **argv)
     struct range range = {.after = 0, .limit = INT64_MAX / 2};
     struct lk_cli_listing list = {
         .page = records_page,
+        .remote_page = records_fetch,
         .what = "cannot list the audit records",
         .head = "SEQ      TIME                     ACTOR            ACTION                   SCOPE"
                 "        SUBJECT DETAIL",
@@ -134,10 +163,10 @@ audit_list(int argc, char **argv)
     int code;
 
     if (!lk_cli_options(&list_form, argc, argv, &common, &range, &code) ||
-        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0) {
+        (code = lk_cli_target_open(&common, LK_CLI_READ, &s)) != 0) {
         return code;
     }
-    range.scope = common.scope;
+    range.scope = common.scope; /* also of a service elsewhere: it shows records of no scope too */
     range.end = (int64_t)(range.after + range.limit);
     list.json = common.json;
     return lk_cli_list(&s, &list);
@@ -183,17 +212,17 @@ verify_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form verify_form = {
-    .usage = "latchkey audit verify [--expect SEQ:HASH] [--json] [--config FILE]",
+    .usage = "latchkey audit verify [--expect SEQ:HASH] [--json] [SERVICE]",
     .help =
         "Check that no audit record was changed, removed or put in between, and print the number\n"
         "of records and the head of the chain, SEQ:HASH. Keep the head elsewhere: with it, the\n"
         "next run also finds that the end was cut off or that all was written anew. Exit code 65\n"
         "when the chain is broken.\n\n"
         "  --expect SEQ:HASH        a head that was kept: it has to be in the chain "
-        "still\n" LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+        "still\n" LK_CLI_JSON_HELP LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){{"expect", required_argument, NULL, OPT_EXPECT},
                                        LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS,
                                        LK_CLI_END_OPTIONS},
     .take = verify_take,
 };
@@ -252,18 +281,38 @@ page_limit(const struct verification *v)
     return left > 0 && left < (int64_t)VERIFY_PAGE ? (size_t)left : VERIFY_PAGE;
 }
 
+/* One page. v->cursor is where it ended, or with *ret_broken the record that does not fit. 0, or an
+ * exit code. */
 static int
-verify(struct lk_cli_service *s, const struct lk_cli_common *common, struct verification *v)
+verify_page(struct lk_cli_service *s, struct verification *v, bool *ret_broken)
 {
     enum lk_err err;
 
+    *ret_broken = false;
+    if (s->remote != NULL) {
+        v->cursor = v->at;
+        err = lk_remote_audit_verify(s->remote, v->limit, &v->cursor, ret_broken, &v->more);
+        return err == LK_OK ? 0 : lk_remote_fail(s->remote, err, "cannot verify the audit records");
+    }
+    err = lk_store_read_wait(s->session, verify_run, v);
+    *ret_broken = err == LK_ERR_REFUSED;
+    return err == LK_OK || *ret_broken ? 0
+                                       : lk_cli_store_fail(err, "cannot read the audit records");
+}
+
+static int
+verify(struct lk_cli_service *s, const struct lk_cli_common *common, struct verification *v)
+{
+    bool is_broken;
+    int code;
+
     do {
         v->limit = page_limit(v);
-        if ((err = lk_store_read_wait(s->session, verify_run, v)) == LK_ERR_REFUSED) {
-            return broken(common, v->cursor.seq, "it does not fit to the one before it");
+        if ((code = verify_page(s, v, &is_broken)) != 0) {
+            return code;
         }
-        if (err != LK_OK) {
-            return lk_cli_store_fail(err, "cannot read the audit records");
+        if (is_broken) {
+            return broken(common, v->cursor.seq, "it does not fit to the one before it");
         }
         v->at = v->cursor;
         if (v->kept.seq != 0 && v->at.seq == v->kept.seq &&
@@ -286,7 +335,7 @@ audit_verify(int argc, char **argv)
     int code;
 
     if (!lk_cli_options(&verify_form, argc, argv, &common, &v, &code) ||
-        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0) {
+        (code = lk_cli_target_open(&common, LK_CLI_READ, &s)) != 0) {
         return code;
     }
     return verify(&s, &common, &v);

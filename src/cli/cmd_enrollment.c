@@ -33,11 +33,12 @@ lk_cli_enrollment_open(const struct lk_cli_common *common, enum lk_cli_access ac
                     lk_cli_shown(id, shown), LK_REGISTRATION_ID_MAX);
         return lk_err_exit_code(LK_ERR_FORMAT);
     }
-    if ((code = lk_cli_service_open(common->config, access, s)) != 0) {
+    if ((code = lk_cli_target_open(common, access, s)) != 0) {
         return code;
     }
     c->id = id;
     c->actor = s->actor;
+    c->remote = s->remote;
     return lk_cli_scope(s, common->scope, c->scope);
 }
 
@@ -45,6 +46,21 @@ enum lk_err
 lk_cli_enrollment_get(struct lk_txn *tx, struct lk_cli_enrollment *c)
 {
     return lk_txn_enrollment_get(tx, c->scope, c->id, &c->e);
+}
+
+enum lk_err
+lk_cli_enrollment_fetch(struct lk_cli_enrollment *c)
+{
+    return lk_remote_entity_get(c->remote, LK_ENTITY_ENROLLMENT, c->id, &c->e);
+}
+
+enum lk_err
+lk_cli_enrollment_send(struct lk_cli_enrollment *c)
+{
+    char etag[LK_ETAG_CAP];
+
+    memcpy(etag, c->e.etag, sizeof(etag));
+    return lk_remote_entity_put(c->remote, LK_ENTITY_ENROLLMENT, NULL, etag, &c->e);
 }
 
 enum lk_err
@@ -75,6 +91,9 @@ conflict_tell(const struct lk_cli_enrollment *c, const char *what)
 int
 lk_cli_enrollment_fail(enum lk_err err, const struct lk_cli_enrollment *c, const char *what)
 {
+    if (c->remote != NULL) {
+        return lk_remote_fail(c->remote, err, what);
+    }
     if (err == LK_ERR_EXISTS && c->conflict.id[0] != '\0') {
         return conflict_tell(c, what);
     }
@@ -128,6 +147,19 @@ status_change_fini(struct status_change *s)
     lk_cli_enrollment_fini(&s->c);
 }
 
+static enum lk_err
+status_send(struct status_change *s)
+{
+    enum lk_err err = lk_cli_enrollment_fetch(&s->c);
+
+    s->changed = err == LK_OK && s->c.e.enabled != s->enabled;
+    if (!s->changed) {
+        return err;
+    }
+    s->c.e.enabled = s->enabled;
+    return lk_cli_enrollment_send(&s->c);
+}
+
 static int
 status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
 {
@@ -142,7 +174,9 @@ status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
         (code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &s, &change.c)) != 0) {
         return code;
     }
-    if ((err = lk_store_write_wait(s.session, status_run, &change)) != LK_OK) {
+    err = s.remote != NULL ? status_send(&change)
+                           : lk_store_write_wait(s.session, status_run, &change);
+    if (err != LK_OK) {
         return lk_cli_enrollment_fail(err, &change.c, "cannot change the enrollment");
     }
     lk_cli_note("%s is %s%s", change.c.e.id, enabled ? "enabled" : "disabled",
@@ -151,10 +185,10 @@ status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
 }
 
 static const struct lk_cli_form enable_form = {
-    .usage = "latchkey enrollment enable ID [--scope ID] [--config FILE]",
-    .help = "Let a device register again.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .usage = "latchkey enrollment enable ID [--scope ID] [SERVICE]",
+    .help = "Let a device register again.\n\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options =
-        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
@@ -166,13 +200,13 @@ enrollment_enable(int argc, char **argv)
 }
 
 static const struct lk_cli_form disable_form = {
-    .usage = "latchkey enrollment disable ID [--scope ID] [--config FILE]",
+    .usage = "latchkey enrollment disable ID [--scope ID] [SERVICE]",
     .help =
         "Refuse a device that registers, as if it were unknown. What it has at its hub stays:\n"
         "to cut it off there, remove its identity or disable it at the hub.\n\n" LK_CLI_SCOPE_HELP
-            LK_CLI_CONFIG_HELP,
+            LK_CLI_SERVICE_HELP,
     .options =
-        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
@@ -186,12 +220,12 @@ enrollment_disable(int argc, char **argv)
 /* ---- remove ---------------------------------------------------------------------------------- */
 
 static const struct lk_cli_form remove_form = {
-    .usage = "latchkey enrollment remove ID [--scope ID] [--config FILE]",
+    .usage = "latchkey enrollment remove ID [--scope ID] [SERVICE]",
     .help = "Forget a device's enrollment: it is refused from now on. Its registration and its\n"
             "identity at the hub stay until they are removed too.\n\n" LK_CLI_SCOPE_HELP
-                LK_CLI_CONFIG_HELP,
+                LK_CLI_SERVICE_HELP,
     .options =
-        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
@@ -209,6 +243,14 @@ remove_run(struct lk_txn *tx, void *arg)
     return lk_txn_audit_append(tx, c->actor, "enrollment.delete", c->scope, c->e.id, "");
 }
 
+static enum lk_err
+remove_send(struct lk_cli_enrollment *c)
+{
+    enum lk_err err = lk_cli_enrollment_fetch(c); /* for its id as it is spelt there */
+
+    return err != LK_OK ? err : lk_remote_entity_delete(c->remote, LK_ENTITY_ENROLLMENT, c->id);
+}
+
 static int
 enrollment_remove(int argc, char **argv)
 {
@@ -223,7 +265,8 @@ enrollment_remove(int argc, char **argv)
         (code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &s, &c)) != 0) {
         return code;
     }
-    if ((err = lk_store_write_wait(s.session, remove_run, &c)) != LK_OK) {
+    err = s.remote != NULL ? remove_send(&c) : lk_store_write_wait(s.session, remove_run, &c);
+    if (err != LK_OK) {
         return lk_cli_enrollment_fail(err, &c, "cannot remove the enrollment");
     }
     lk_cli_note("%s is removed", c.e.id);
@@ -233,12 +276,12 @@ enrollment_remove(int argc, char **argv)
 /* ---- keys ------------------------------------------------------------------------------------ */
 
 static const struct lk_cli_form keys_form = {
-    .usage = "latchkey enrollment keys ID [--scope ID] [--json] [--config FILE]",
+    .usage = "latchkey enrollment keys ID [--scope ID] [--json] [SERVICE]",
     .help = "Tell the two keys of a device that has no TPM but symmetric keys. They are secret;\n"
             "that they were told is in the audit record.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP
-                LK_CLI_CONFIG_HELP,
+                LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
@@ -269,7 +312,9 @@ enrollment_keys(int argc, char **argv)
         (code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &s, &c)) != 0) {
         return code;
     }
-    if ((err = lk_store_write_wait(s.session, keys_run, &c)) != LK_OK) {
+    err = s.remote != NULL ? lk_cli_enrollment_fetch(&c)
+                           : lk_store_write_wait(s.session, keys_run, &c);
+    if (err != LK_OK) {
         return lk_cli_enrollment_fail(err, &c, "cannot tell the keys");
     }
     if (c.e.attestation != LK_ATTESTATION_SYMMETRIC_KEY) {

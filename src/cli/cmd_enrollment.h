@@ -6,8 +6,9 @@
 #include "cli/service.h"
 #include "provision/enrollment.h"
 
-/* One enrollment that a command works on, in one transaction. */
+/* One enrollment that a command works on, in one transaction, or at a service elsewhere. */
 struct lk_cli_enrollment {
+    struct lk_remote *remote; /* of that service; NULL: the store's. Borrowed */
     const char *actor;
     char scope[LK_ID_SCOPE_MAX + 1];
     const char *id; /* as typed */
@@ -30,6 +31,10 @@ LK_MUST_CHECK enum lk_err lk_cli_enrollment_get(struct lk_txn *tx, struct lk_cli
 /* Store the changed c->e, which was read in this transaction, with its audit record. */
 LK_MUST_CHECK enum lk_err lk_cli_enrollment_update(struct lk_txn *tx, struct lk_cli_enrollment *c,
                                                    const char *detail);
+
+/* The same two at the service elsewhere; the change is refused if somebody else was faster. */
+LK_MUST_CHECK enum lk_err lk_cli_enrollment_fetch(struct lk_cli_enrollment *c);
+LK_MUST_CHECK enum lk_err lk_cli_enrollment_send(struct lk_cli_enrollment *c);
 
 /* Say why a change of c failed; returns the exit code. what: "cannot add the enrollment". */
 int lk_cli_enrollment_fail(enum lk_err err, const struct lk_cli_enrollment *c, const char *what);

@@ -20,6 +20,7 @@ struct group_call {
     char scope[LK_ID_SCOPE_MAX + 1];
     const char *id; /* as typed */
     struct lk_enrollment g;
+    struct lk_shared_keys keys;         /* secret: given for a service elsewhere, or told by one */
     struct lk_manifest_problem problem; /* set with LK_ERR_FORMAT */
     bool enabled;                       /* enable, disable: what is asked for */
     bool changed;
@@ -30,6 +31,7 @@ group_call_fini(struct group_call *c)
 {
     lk_enrollment_fini(&c->g);
     lk_cli_terms_fini(&c->terms);
+    lk_shared_keys_wipe(&c->keys);
     lk_cli_service_close(&c->s);
 }
 #define AUTO_GROUP_CALL __attribute__((cleanup(group_call_fini))) struct group_call
@@ -60,13 +62,16 @@ group_begin(struct group_call *c, const struct lk_cli_form *form, enum lk_cli_ac
         *ret_code = lk_err_exit_code(LK_ERR_FORMAT);
         return false;
     }
-    return (*ret_code = lk_cli_service_open(c->common.config, access, &c->s)) == 0 &&
+    return (*ret_code = lk_cli_target_open(&c->common, access, &c->s)) == 0 &&
            (*ret_code = lk_cli_scope(&c->s, c->common.scope, c->scope)) == 0;
 }
 
 static int
 group_fail(enum lk_err err, const struct group_call *c, const char *what)
 {
+    if (c->s.remote != NULL) {
+        return lk_remote_fail(c->s.remote, err, what);
+    }
     switch (err) {
     case LK_ERR_NOT_FOUND:
         lk_cli_note("%s: there is no group %s in %s", what, c->id, c->scope);
@@ -84,6 +89,23 @@ group_fail(enum lk_err err, const struct group_call *c, const char *what)
     default:
         return lk_cli_store_fail(err, what);
     }
+}
+
+/* At the service elsewhere. */
+static enum lk_err
+group_fetch(struct group_call *c)
+{
+    return lk_remote_entity_get(c->s.remote, LK_ENTITY_GROUP, c->id, &c->g);
+}
+
+/* What was fetched and changed; refused if somebody else was faster. */
+static enum lk_err
+group_send(struct group_call *c)
+{
+    char etag[LK_ETAG_CAP];
+
+    memcpy(etag, c->g.etag, sizeof(etag));
+    return lk_remote_entity_put(c->s.remote, LK_ENTITY_GROUP, NULL, etag, &c->g);
 }
 
 static enum lk_err
@@ -120,7 +142,7 @@ static const struct lk_cli_form add_form = {
              "           [--issuer NAME]... [--firmware-min ID] [--firmware-max ID] [--quota N]\n"
              "           [--not-before TIME] [--not-after TIME] [--any-registration-id]\n"
              "         [--disabled] " LK_CLI_TERMS_USAGE "\n"
-             "         [--scope ID] [--config FILE]",
+             "         [--scope ID] [SERVICE]",
     .help =
         "Let devices register that have no enrollment of their own. An enrollment of a device's\n"
         "own always comes first: to refuse one member, give it one that is disabled.\n\n"
@@ -150,7 +172,7 @@ static const struct lk_cli_form add_form = {
         "  --any-registration-id    a device may choose its ID; default: the one derived from its\n"
         "                           endorsement key\n"
         "  --disabled               refuse them until the group is enabled\n" LK_CLI_TERMS_HELP
-            LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+            LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SYMMETRIC_OPTIONS,
                                        LK_CLI_GROUP_RULES_OPTIONS,
                                        {"signing-certificate", required_argument, NULL,
@@ -158,7 +180,7 @@ static const struct lk_cli_form add_form = {
                                        LK_CLI_TERMS_OPTIONS,
                                        {"disabled", no_argument, NULL, OPT_DISABLED},
                                        LK_CLI_SCOPE_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS,
                                        LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
@@ -178,7 +200,7 @@ add_fill(struct group_call *c)
     }
     return c->rules.asked
                ? lk_cli_group_rules_fill(&c->rules, &c->g)
-               : lk_cli_attestation_fill(&c->attestation, &c->s, LK_KEYS_OF_GROUP, &c->g);
+               : lk_cli_attestation_fill(&c->attestation, &c->s, LK_KEYS_OF_GROUP, &c->keys, &c->g);
 }
 
 /* The audit record names the certificates: what was trusted is the point of it. */
@@ -191,8 +213,8 @@ add_run(struct lk_txn *tx, void *arg)
     enum lk_err err;
 
     c->root[0] = '\0';
-    if ((err = lk_enrollment_check(tx, &c->g, &c->problem)) != LK_OK ||
-        (c->rules.asked && (err = lk_cli_group_roots_check(tx, &c->g, c->root)) != LK_OK) ||
+    if ((c->rules.asked && (err = lk_enrollment_roots_check(tx, &c->g, c->root)) != LK_OK) ||
+        (err = lk_enrollment_check(tx, &c->g, &c->problem)) != LK_OK ||
         (err = lk_txn_group_create(tx, &c->g)) != LK_OK) {
         return err;
     }
@@ -234,24 +256,34 @@ group_add(int argc, char **argv)
     if ((code = lk_cli_terms_read(&c.terms)) != 0 || (code = add_fill(&c)) != 0) {
         return code;
     }
-    if ((err = lk_store_write_wait(c.s.session, add_run, &c)) != LK_OK) {
+    err = c.s.remote != NULL
+              ? lk_remote_entity_put(c.s.remote, LK_ENTITY_GROUP, &c.keys, NULL, &c.g)
+              : lk_store_write_wait(c.s.session, add_run, &c);
+    if (err != LK_OK) {
         if (c.root[0] != '\0') {
             lk_cli_note("no root %s is imported: latchkey trust add --root", c.root);
             return lk_err_exit_code(err);
         }
         return group_fail(err, &c, "cannot add the group");
     }
-    lk_cli_note("the group %s is in %s%s", c.g.id, c.scope, c.g.enabled ? "" : ", disabled");
+    if (c.s.remote != NULL && c.rules.asked) {
+        lk_cli_note(
+            "devices register once its roots are imported on the service's machine: latchkey "
+            "trust list");
+    }
+    lk_cli_note("the group %s is in %s%s", c.g.id,
+                c.g.scope[0] != '\0' ? c.g.scope : lk_remote_name(c.s.remote),
+                c.g.enabled ? "" : ", disabled");
     return 0;
 }
 
 /* ---- show and list --------------------------------------------------------------------------- */
 
 static const struct lk_cli_form show_form = {
-    .usage = "latchkey group show NAME [--scope ID] [--json] [--config FILE]",
-    .help = "Show one group.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .usage = "latchkey group show NAME [--scope ID] [--json] [SERVICE]",
+    .help = "Show one group.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
@@ -315,7 +347,8 @@ group_show(int argc, char **argv)
     if (!group_begin(&c, &show_form, LK_CLI_READ, argc, argv, &code)) {
         return code;
     }
-    if ((err = lk_store_read_wait(c.s.session, get_run, &c)) != LK_OK) {
+    err = c.s.remote != NULL ? group_fetch(&c) : lk_store_read_wait(c.s.session, get_run, &c);
+    if (err != LK_OK) {
         return group_fail(err, &c, "cannot show the group");
     }
     if (!c.common.json) {
@@ -327,11 +360,11 @@ group_show(int argc, char **argv)
 }
 
 static const struct lk_cli_form list_form = {
-    .usage = "latchkey group list [--scope ID] [--json] [--config FILE]",
-    .help =
-        "List the groups of an ID scope.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .usage = "latchkey group list [--scope ID] [--json] [SERVICE]",
+    .help = "List the groups of an ID scope.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP
+        LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
 };
 
 static enum lk_err
@@ -357,6 +390,12 @@ groups_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
     return lk_txn_group_page(tx, (const char *)l->ctx, l->after, limit, group_put, l);
 }
 
+static enum lk_err
+groups_fetch(struct lk_remote *r, struct lk_cli_listing *l)
+{
+    return lk_remote_entity_page(r, LK_ENTITY_GROUP, l->continuation, group_put, l);
+}
+
 static int
 group_list(int argc, char **argv)
 {
@@ -364,6 +403,7 @@ group_list(int argc, char **argv)
     char scope[LK_ID_SCOPE_MAX + 1];
     struct lk_cli_listing list = {
         .page = groups_page,
+        .remote_page = groups_fetch,
         .what = "cannot list the groups",
         .head = "GROUP                                    STATUS   ATTESTATION    UPDATED",
         .ctx = scope};
@@ -371,7 +411,7 @@ group_list(int argc, char **argv)
     int code;
 
     if (!lk_cli_options(&list_form, argc, argv, &common, NULL, &code) ||
-        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0 ||
+        (code = lk_cli_target_open(&common, LK_CLI_READ, &s)) != 0 ||
         (code = lk_cli_scope(&s, common.scope, scope)) != 0) {
         return code;
     }
@@ -389,15 +429,15 @@ set_take(void *ctx, int option, const char *value)
 
 static const struct lk_cli_form set_form = {
     .usage = "latchkey group set NAME [--any-hub] " LK_CLI_TERMS_USAGE "\n"
-             "         [--scope ID] [--config FILE]",
+             "         [--scope ID] [SERVICE]",
     .help = "Change on what terms the devices of a group are given to hubs. What is not named\n"
             "stays. Devices that are assigned already may be given another hub when they\n"
             "register again.\n\n"
             "  --any-hub                assign to any linked hub again\n" LK_CLI_TERMS_HELP
-                LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+                LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options =
         (const struct option[]){LK_CLI_ANY_HUB_OPTION, LK_CLI_TERMS_OPTIONS, LK_CLI_SCOPE_OPTION,
-                                LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
     .take = set_take,
@@ -424,6 +464,17 @@ set_run(struct lk_txn *tx, void *arg)
     return group_audit(tx, c, "group.update", lk_buf_text(&text));
 }
 
+static enum lk_err
+set_send(struct group_call *c)
+{
+    enum lk_err err = group_fetch(c);
+
+    if (err != LK_OK || (err = lk_cli_terms_apply(&c->terms, &c->g)) != LK_OK) {
+        return err;
+    }
+    return group_send(c);
+}
+
 static int
 group_set(int argc, char **argv)
 {
@@ -444,7 +495,7 @@ group_set(int argc, char **argv)
     if ((code = lk_cli_terms_read(&c.terms)) != 0) {
         return code;
     }
-    err = lk_store_write_wait(c.s.session, set_run, &c);
+    err = c.s.remote != NULL ? set_send(&c) : lk_store_write_wait(c.s.session, set_run, &c);
     return err == LK_OK ? 0 : group_fail(err, &c, "cannot change the group");
 }
 
@@ -453,7 +504,7 @@ group_set(int argc, char **argv)
 #define PLAIN_OPTIONS                                                                              \
     (const struct option[])                                                                        \
     {                                                                                              \
-        LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS                              \
+        LK_CLI_SCOPE_OPTION, LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS                            \
     }
 
 static enum lk_err
@@ -474,6 +525,19 @@ status_run(struct lk_txn *tx, void *arg)
                                                  : "{\"provisioningStatus\":\"disabled\"}");
 }
 
+static enum lk_err
+status_send(struct group_call *c)
+{
+    enum lk_err err = group_fetch(c);
+
+    c->changed = err == LK_OK && c->g.enabled != c->enabled;
+    if (!c->changed) {
+        return err;
+    }
+    c->g.enabled = c->enabled;
+    return group_send(c);
+}
+
 static int
 status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
 {
@@ -486,7 +550,8 @@ status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
     if (!group_begin(&c, form, LK_CLI_WRITE, argc, argv, &code)) {
         return code;
     }
-    if ((err = lk_store_write_wait(c.s.session, status_run, &c)) != LK_OK) {
+    err = c.s.remote != NULL ? status_send(&c) : lk_store_write_wait(c.s.session, status_run, &c);
+    if (err != LK_OK) {
         return group_fail(err, &c, "cannot change the group");
     }
     lk_cli_note("the group %s is %s%s", c.g.id, status_name(&c.g), c.changed ? "" : " already");
@@ -494,8 +559,8 @@ status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
 }
 
 static const struct lk_cli_form enable_form = {
-    .usage = "latchkey group enable NAME [--scope ID] [--config FILE]",
-    .help = "Let the devices of a group register again.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .usage = "latchkey group enable NAME [--scope ID] [SERVICE]",
+    .help = "Let the devices of a group register again.\n\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options = PLAIN_OPTIONS,
     .words_min = 1,
     .words_max = 1,
@@ -508,9 +573,9 @@ group_enable(int argc, char **argv)
 }
 
 static const struct lk_cli_form disable_form = {
-    .usage = "latchkey group disable NAME [--scope ID] [--config FILE]",
+    .usage = "latchkey group disable NAME [--scope ID] [SERVICE]",
     .help = "Refuse the devices of a group that register. What they have at their hubs "
-            "stays.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+            "stays.\n\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options = PLAIN_OPTIONS,
     .words_min = 1,
     .words_max = 1,
@@ -523,9 +588,9 @@ group_disable(int argc, char **argv)
 }
 
 static const struct lk_cli_form remove_form = {
-    .usage = "latchkey group remove NAME [--scope ID] [--config FILE]",
+    .usage = "latchkey group remove NAME [--scope ID] [SERVICE]",
     .help = "Forget a group. What its devices have at their hubs stays.\n\n" LK_CLI_SCOPE_HELP
-        LK_CLI_CONFIG_HELP,
+        LK_CLI_SERVICE_HELP,
     .options = PLAIN_OPTIONS,
     .words_min = 1,
     .words_max = 1,
@@ -544,6 +609,14 @@ remove_run(struct lk_txn *tx, void *arg)
     return group_audit(tx, c, "group.delete", "");
 }
 
+static enum lk_err
+remove_send(struct group_call *c)
+{
+    enum lk_err err = group_fetch(c); /* for its name as it is spelt there */
+
+    return err != LK_OK ? err : lk_remote_entity_delete(c->s.remote, LK_ENTITY_GROUP, c->id);
+}
+
 static int
 group_remove(int argc, char **argv)
 {
@@ -555,7 +628,8 @@ group_remove(int argc, char **argv)
     if (!group_begin(&c, &remove_form, LK_CLI_WRITE, argc, argv, &code)) {
         return code;
     }
-    if ((err = lk_store_write_wait(c.s.session, remove_run, &c)) != LK_OK) {
+    err = c.s.remote != NULL ? remove_send(&c) : lk_store_write_wait(c.s.session, remove_run, &c);
+    if (err != LK_OK) {
         return group_fail(err, &c, "cannot remove the group");
     }
     lk_cli_note("the group %s is removed", c.g.id);
@@ -565,23 +639,24 @@ group_remove(int argc, char **argv)
 /* ---- keys, device-key ------------------------------------------------------------------------ */
 
 static const struct lk_cli_form keys_form = {
-    .usage = "latchkey group keys NAME [--scope ID] [--json] [--config FILE]",
+    .usage = "latchkey group keys NAME [--scope ID] [--json] [SERVICE]",
     .help = "Tell the two symmetric keys of a group. They make the key of every device of it: no\n"
             "device should have them. That they were told is in the audit "
-            "record.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+            "record.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
 
 static const struct lk_cli_form device_key_form = {
-    .usage = "latchkey group device-key NAME REGISTRATION-ID [--scope ID] [--config FILE]",
+    .usage = "latchkey group device-key NAME REGISTRATION-ID [--scope ID] [--json] [SERVICE]",
     .help =
         "Derive the key of one device from the group's primary key, and print it: it goes into\n"
         "the device, and is secret. That it was told is in the audit "
-        "record.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
-    .options = PLAIN_OPTIONS,
+        "record.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_SERVICE_HELP,
+    .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 2,
     .words_max = 2,
 };
@@ -608,7 +683,8 @@ reveal_begin(struct group_call *c, const struct lk_cli_form *form, int argc, cha
     if (!group_begin(c, form, LK_CLI_WRITE, argc, argv, ret_code)) {
         return false;
     }
-    if ((err = lk_store_write_wait(c->s.session, reveal_run, c)) != LK_OK) {
+    err = c->s.remote != NULL ? group_fetch(c) : lk_store_write_wait(c->s.session, reveal_run, c);
+    if (err != LK_OK) {
         *ret_code = group_fail(err, c, "cannot tell the keys");
         return false;
     }
@@ -637,8 +713,8 @@ static int
 group_device_key(int argc, char **argv)
 {
     AUTO_GROUP_CALL c;
-    LK_AUTO_SHARED_KEYS struct lk_shared_keys keys = {.primary = {.len = 0}};
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+    LK_AUTO(json) json_t *o = NULL;
     char shown[LK_CLI_SHOWN_CAP];
     const char *id;
     int code;
@@ -653,16 +729,22 @@ group_device_key(int argc, char **argv)
         lk_cli_note("\"%s\" is no registration ID", lk_cli_shown(id, shown));
         return lk_err_exit_code(LK_ERR_FORMAT);
     }
-    if ((err = lk_shared_keys_open(c.s.ring, LK_KEYS_OF_GROUP, &c.g, &keys)) != LK_OK ||
-        (err = lk_shared_key_derive(&keys.primary, id, &keys.secondary)) != LK_OK ||
-        (err = lk_shared_key_format(&keys.secondary, &text)) != LK_OK) {
+    if ((code = lk_cli_keys_get(&c.s, LK_KEYS_OF_GROUP, &c.g, &c.keys)) != 0) {
+        return code;
+    }
+    if ((err = lk_shared_key_derive(&c.keys.primary, id, &c.keys.secondary)) != LK_OK ||
+        (err = lk_shared_key_format(&c.keys.secondary, &text)) != LK_OK) {
         return lk_cli_fail(err, "cannot derive the key");
     }
     if (lk_buf_text(&text) == NULL) {
         return lk_cli_fail(LK_ERR_NOMEM, "cannot derive the key");
     }
-    (void)puts(lk_buf_text(&text));
-    return 0;
+    if (!c.common.json) {
+        (void)puts(lk_buf_text(&text));
+        return 0;
+    }
+    o = json_pack("{s:s, s:s}", "registrationId", id, "deviceKey", lk_buf_text(&text));
+    return o == NULL ? lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer") : lk_cli_print_json(o);
 }
 
 int

@@ -186,10 +186,10 @@ hub_add(int argc, char **argv)
 /* ---- list ------------------------------------------------------------------------------------ */
 
 static const struct lk_cli_form list_form = {
-    .usage = "latchkey hub list [--json] [--config FILE]",
-    .help = "List the hubs.\n\n" LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .usage = "latchkey hub list [--json] [SERVICE]",
+    .help = "List the hubs.\n\n" LK_CLI_JSON_HELP LK_CLI_SERVICE_HELP,
     .options =
-        (const struct option[]){LK_CLI_JSON_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+        (const struct option[]){LK_CLI_JSON_OPTION, LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
 };
 
 static enum lk_err
@@ -219,11 +219,18 @@ hubs_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
     return lk_txn_hub_each(tx, hub_put, l);
 }
 
+static enum lk_err
+hubs_fetch(struct lk_remote *r, struct lk_cli_listing *l)
+{
+    return lk_remote_hubs(r, hub_put, l);
+}
+
 static int
 hub_list(int argc, char **argv)
 {
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
     struct lk_cli_listing list = {.page = hubs_page,
+                                  .remote_page = hubs_fetch,
                                   .what = "cannot list the hubs",
                                   .head = "NAME                                     KIND      "
                                           "WEIGHT  ALLOCATED  CREATED           "
@@ -232,7 +239,7 @@ hub_list(int argc, char **argv)
     int code;
 
     if (!lk_cli_options(&list_form, argc, argv, &common, NULL, &code) ||
-        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0) {
+        (code = lk_cli_target_open(&common, LK_CLI_READ, &s)) != 0) {
         return code;
     }
     list.json = common.json;

@@ -70,8 +70,13 @@ lk_cli_policy_options(struct lk_cli_policy *c, const struct lk_cli_form *form, i
 int
 lk_cli_policy_open(struct lk_cli_policy *c, enum lk_cli_access access)
 {
-    int code = lk_cli_service_open(c->common.config, access, &c->s);
+    int code;
 
+    if (access == LK_CLI_READ) {
+        code = lk_cli_target_open(&c->common, access, &c->s);
+    } else if ((code = lk_cli_store_needed(&c->common)) == 0) {
+        code = lk_cli_service_open(c->common.config, access, &c->s);
+    }
     return code != 0 ? code : lk_cli_scope(&c->s, c->common.scope, c->policy.scope);
 }
 
@@ -170,10 +175,10 @@ policy_add(int argc, char **argv)
 /* ---- list ------------------------------------------------------------------------------------ */
 
 static const struct lk_cli_form list_form = {
-    .usage = "latchkey policy list [--scope ID] [--json] [--config FILE]",
-    .help = "List the access policies.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .usage = "latchkey policy list [--scope ID] [--json] [SERVICE]",
+    .help = "List the access policies.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
 };
 
 /* NULL when out of memory. */
@@ -217,12 +222,19 @@ policies_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
     return lk_txn_policy_each(tx, (const char *)l->ctx, policy_put, l);
 }
 
+static enum lk_err
+policies_fetch(struct lk_remote *r, struct lk_cli_listing *l)
+{
+    return lk_remote_policies(r, policy_put, l);
+}
+
 static int
 policy_list(int argc, char **argv)
 {
     LK_AUTO_CLI_POLICY struct lk_cli_policy c = {.host = NULL};
     struct lk_cli_listing list = {
         .page = policies_page,
+        .remote_page = policies_fetch,
         .what = "cannot list the policies",
         .head = "NAME                         CREATED                   RIGHTS",
         .ctx = c.policy.scope};

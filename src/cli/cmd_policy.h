@@ -39,7 +39,7 @@ LK_MUST_CHECK enum lk_err lk_cli_policy_take(void *ctx, int option, const char *
 LK_MUST_CHECK bool lk_cli_policy_options(struct lk_cli_policy *c, const struct lk_cli_form *form,
                                          int argc, char **argv, int *ret_code);
 
-/* Open the store and find the scope; 0 or an exit code. */
+/* Open the store, or to read only a service elsewhere, and find the scope; 0 or an exit code. */
 int lk_cli_policy_open(struct lk_cli_policy *c, enum lk_cli_access access);
 
 LK_MUST_CHECK enum lk_err lk_cli_policy_audit(struct lk_txn *tx, const char *actor,

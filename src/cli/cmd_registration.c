@@ -26,11 +26,11 @@ status_name(enum lk_reg_status status)
 /* ---- list ------------------------------------------------------------------------------------ */
 
 static const struct lk_cli_form list_form = {
-    .usage = "latchkey registration list [--scope ID] [--json] [--config FILE]",
+    .usage = "latchkey registration list [--scope ID] [--json] [SERVICE]",
     .help = "List the registrations of an ID scope.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP
-        LK_CLI_CONFIG_HELP,
+        LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
 };
 
 /* What the list and show have in common. */
@@ -71,6 +71,12 @@ registrations_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
     return lk_txn_registration_page(tx, (const char *)l->ctx, l->after, limit, registration_put, l);
 }
 
+static enum lk_err
+registrations_fetch(struct lk_remote *r, struct lk_cli_listing *l)
+{
+    return lk_remote_registration_page(r, l->continuation, registration_put, l);
+}
+
 static int
 registration_list(int argc, char **argv)
 {
@@ -78,6 +84,7 @@ registration_list(int argc, char **argv)
     char scope[LK_ID_SCOPE_MAX + 1];
     struct lk_cli_listing list = {
         .page = registrations_page,
+        .remote_page = registrations_fetch,
         .what = "cannot list the registrations",
         .head = "REGISTRATION ID                                      STATUS    HUB"
                 "                              UPDATED",
@@ -86,7 +93,7 @@ registration_list(int argc, char **argv)
     int code;
 
     if (!lk_cli_options(&list_form, argc, argv, &common, NULL, &code) ||
-        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0 ||
+        (code = lk_cli_target_open(&common, LK_CLI_READ, &s)) != 0 ||
         (code = lk_cli_scope(&s, common.scope, scope)) != 0) {
         return code;
     }
@@ -125,10 +132,16 @@ lookup_open(const struct lk_cli_common *common, enum lk_cli_access access, const
         return lk_cli_fail(LK_ERR_NOT_FOUND, "there is no registration \"%s\"",
                            lk_cli_shown(id, shown));
     }
-    if ((code = lk_cli_service_open(common->config, access, s)) != 0) {
+    if ((code = lk_cli_target_open(common, access, s)) != 0) {
         return code;
     }
     return lk_cli_scope(s, common->scope, l->scope);
+}
+
+static int
+lookup_fail(const struct lk_cli_service *s, enum lk_err err, const char *what)
+{
+    return s->remote != NULL ? lk_remote_fail(s->remote, err, what) : lk_cli_store_fail(err, what);
 }
 
 static enum lk_err
@@ -141,10 +154,10 @@ show_run(struct lk_txn *tx, void *arg)
 }
 
 static const struct lk_cli_form show_form = {
-    .usage = "latchkey registration show ID [--scope ID] [--json] [--config FILE]",
-    .help = "Show one registration.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .usage = "latchkey registration show ID [--scope ID] [--json] [SERVICE]",
+    .help = "Show one registration.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
@@ -212,8 +225,10 @@ registration_show(int argc, char **argv)
         (code = lookup_open(&common, LK_CLI_READ, argv[optind], &s, &l)) != 0) {
         return code;
     }
-    if ((err = lk_store_read_wait(s.session, show_run, &l)) != LK_OK) {
-        return lk_cli_store_fail(err, "cannot show the registration");
+    err = s.remote != NULL ? lk_remote_registration_get(s.remote, l.id, &l.found)
+                           : lk_store_read_wait(s.session, show_run, &l);
+    if (err != LK_OK) {
+        return lookup_fail(&s, err, "cannot show the registration");
     }
     if (lk_hex_encode(l.found.ek_id, LK_EK_ID_LEN, &hex) != LK_OK || lk_buf_text(&hex) == NULL) {
         return lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer");
@@ -225,12 +240,12 @@ registration_show(int argc, char **argv)
 /* ---- remove ---------------------------------------------------------------------------------- */
 
 static const struct lk_cli_form remove_form = {
-    .usage = "latchkey registration remove ID [--scope ID] [--config FILE]",
+    .usage = "latchkey registration remove ID [--scope ID] [SERVICE]",
     .help = "Forget a registration: the next one of this device chooses a hub afresh. Its\n"
             "enrollment stays, and so does its identity at the "
-            "hub.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+            "hub.\n\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options =
-        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
@@ -259,8 +274,9 @@ registration_remove(int argc, char **argv)
         (code = lookup_open(&common, LK_CLI_WRITE, argv[optind], &s, &l)) != 0) {
         return code;
     }
-    err = lk_store_write_wait(s.session, remove_run, &l);
-    return err == LK_OK ? 0 : lk_cli_store_fail(err, "cannot remove the registration");
+    err = s.remote != NULL ? lk_remote_registration_delete(s.remote, l.id)
+                           : lk_store_write_wait(s.session, remove_run, &l);
+    return err == LK_OK ? 0 : lookup_fail(&s, err, "cannot remove the registration");
 }
 
 int

@@ -12,7 +12,8 @@ bool
 lk_cli_scope_ok(const char *text)
 {
     static const char *const taken[] = {
-        "enrollments", "enrollmentGroups", "registrations", "devices", "twins", "statistics"};
+        "enrollments", "enrollmentGroups", "registrations", "devices",
+        "twins",       "statistics",       "latchkey"};
     size_t len = strlen(text);
 
     for (size_t i = 0; i < LK_ARRAY_LEN(taken); i++) {
@@ -200,7 +201,7 @@ id_word(const struct lk_cli_form *form, const char *text, struct change *c)
     }
     return lk_cli_usage(form->usage,
                         "\"%s\" is no ID scope: 1 to %u letters, digits and dashes are, but for "
-                        "enrollments, enrollmentGroups and registrations",
+                        "the first words of the APIs' paths, as enrollments or latchkey",
                         lk_cli_shown(text, shown), LK_ID_SCOPE_MAX);
 }
 

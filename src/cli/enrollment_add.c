@@ -53,7 +53,7 @@ static const struct lk_cli_form add_form = {
              "         --ek BASE64|@FILE [--ek ...] | --certificate FILE [--certificate FILE] |\n"
              "         --symmetric-key [--primary-key-file FILE] [--secondary-key-file FILE]\n"
              "         [--device-id ID] [--disabled] " LK_CLI_TERMS_USAGE "\n"
-             "         [--scope ID] [--config FILE]",
+             "         [--scope ID] [SERVICE]",
     .help =
         "Enroll one device.\n\n"
         "  --registration-id ID     the name that it registers with\n" LK_CLI_EK_HELP
@@ -65,7 +65,7 @@ static const struct lk_cli_form add_form = {
         "  --secondary-key-file FILE\n"
         "  --device-id ID           its name at the hub; default: the registration ID\n"
         "  --disabled               refuse it until it is enabled\n" LK_CLI_TERMS_HELP
-            LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+            LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options =
         (const struct option[]){{"registration-id", required_argument, NULL, OPT_REGISTRATION_ID},
                                 {"ek", required_argument, NULL, OPT_EK},
@@ -75,7 +75,7 @@ static const struct lk_cli_form add_form = {
                                 {"disabled", no_argument, NULL, OPT_DISABLED},
                                 LK_CLI_TERMS_OPTIONS,
                                 LK_CLI_SCOPE_OPTION,
-                                LK_CLI_CONFIG_OPTION,
+                                LK_CLI_SERVICE_OPTIONS,
                                 LK_CLI_END_OPTIONS},
     .take = add_take,
 };
@@ -136,9 +136,30 @@ add_run(struct lk_txn *tx, void *arg)
     return created_record(tx, c);
 }
 
+/* 0, or an exit code after telling what went wrong. */
+static int
+add_send(struct lk_cli_enrollment *c, const struct lk_shared_keys *keys)
+{
+    enum lk_err err = lk_remote_entity_put(c->remote, LK_ENTITY_ENROLLMENT, keys, NULL, &c->e);
+
+    if (err != LK_OK) {
+        return lk_cli_enrollment_fail(err, c, "cannot add the enrollment");
+    }
+    return 0;
+}
+
+static int
+add_store(struct lk_cli_service *s, struct lk_cli_enrollment *c)
+{
+    enum lk_err err = lk_store_write_wait(s->session, add_run, c);
+
+    return err == LK_OK ? 0 : lk_cli_enrollment_fail(err, c, "cannot add the enrollment");
+}
+
 int
 lk_cli_enrollment_add(int argc, char **argv)
 {
+    LK_AUTO_SHARED_KEYS struct lk_shared_keys keys = {.primary = {.len = 0}};
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
     LK_AUTO_CLI_ENROLLMENT c;
     struct lk_cli_common common = {.json = false};
@@ -146,7 +167,6 @@ lk_cli_enrollment_add(int argc, char **argv)
     const char *objection;
     unsigned ways;
     int code;
-    enum lk_err err;
 
     lk_cli_enrollment_init(&c);
     if (!lk_cli_options(&add_form, argc, argv, &common, &a, &code)) {
@@ -172,12 +192,12 @@ lk_cli_enrollment_add(int argc, char **argv)
         (code = add_fill(&a, &c)) != 0 ||
         (code = a.eks.count > 0 ? lk_cli_eks_add(&a.eks, &c.e)
                                 : lk_cli_attestation_fill(&a.attestation, &s, LK_KEYS_OF_ENROLLMENT,
-                                                          &c.e)) != 0) {
+                                                          &keys, &c.e)) != 0 ||
+        (code = s.remote != NULL ? add_send(&c, &keys) : add_store(&s, &c)) != 0) {
         return code;
     }
-    if ((err = lk_store_write_wait(s.session, add_run, &c)) != LK_OK) {
-        return lk_cli_enrollment_fail(err, &c, "cannot add the enrollment");
-    }
-    lk_cli_note("%s is enrolled in %s%s", c.e.id, c.scope, c.e.enabled ? "" : ", disabled");
+    lk_cli_note("%s is enrolled in %s%s", c.e.id,
+                c.e.scope[0] != '\0' ? c.e.scope : lk_remote_name(s.remote),
+                c.e.enabled ? "" : ", disabled");
     return 0;
 }

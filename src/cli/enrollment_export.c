@@ -22,13 +22,13 @@ export_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form export_form = {
-    .usage = "latchkey enrollment export [--format csv|jsonl] [--scope ID] [--config FILE]",
+    .usage = "latchkey enrollment export [--format csv|jsonl] [--scope ID] [SERVICE]",
     .help = "Write the enrollments of an ID scope to standard output, as a manifest that\n"
             "`latchkey enrollment import` takes: those by TPM, for others have no key to name.\n\n"
-            "  --format csv|jsonl       default: csv\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+            "  --format csv|jsonl       default: csv\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){{"format", required_argument, NULL, OPT_FORMAT},
                                        LK_CLI_SCOPE_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS,
                                        LK_CLI_END_OPTIONS},
     .take = export_take,
 };
@@ -71,6 +71,12 @@ rows_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
     return lk_txn_enrollment_page(tx, x->scope, l->after, limit, row_put, x);
 }
 
+static enum lk_err
+rows_fetch(struct lk_remote *r, struct lk_cli_listing *l)
+{
+    return lk_remote_entity_page(r, LK_ENTITY_ENROLLMENT, l->continuation, row_put, l->ctx);
+}
+
 static int
 header_print(enum lk_manifest_format format)
 {
@@ -92,6 +98,7 @@ lk_cli_enrollment_export(int argc, char **argv)
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
     struct export x = {.format = LK_MANIFEST_CSV};
     struct lk_cli_listing list = {.page = rows_page,
+                                  .remote_page = rows_fetch,
                                   .what = "cannot export the enrollments",
                                   .ctx = &x,
                                   .text = {.max = LK_CLI_PAGE_ROWS * LK_MANIFEST_LINE_MAX}};
@@ -99,7 +106,7 @@ lk_cli_enrollment_export(int argc, char **argv)
     int code;
 
     if (!lk_cli_options(&export_form, argc, argv, &common, &x.format, &code) ||
-        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0 ||
+        (code = lk_cli_target_open(&common, LK_CLI_READ, &s)) != 0 ||
         (code = lk_cli_scope(&s, common.scope, x.scope)) != 0 ||
         (code = header_print(x.format)) != 0) {
         return code;

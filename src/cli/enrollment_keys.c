@@ -86,12 +86,12 @@ ek_option_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form add_ek_form = {
-    .usage = "latchkey enrollment add-ek ID --ek BASE64|@FILE [--scope ID] [--config FILE]",
+    .usage = "latchkey enrollment add-ek ID --ek BASE64|@FILE [--scope ID] [SERVICE]",
     .help = "Accept another endorsement key of the same device: one TPM shows different keys to\n"
-            "different client libraries.\n\n" LK_CLI_EK_HELP LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+            "different client libraries.\n\n" LK_CLI_EK_HELP LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){{"ek", required_argument, NULL, OPT_EK},
                                        LK_CLI_SCOPE_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS,
                                        LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
@@ -131,15 +131,14 @@ ek_update(struct lk_txn *tx, struct ek_change *k, const char *verb, const uint8_
     return lk_cli_enrollment_update(tx, &k->c, detail);
 }
 
+/* The given keys into the enrollment, which was read. tx may be NULL: without audit records. */
 static enum lk_err
-add_ek_run(struct lk_txn *tx, void *arg)
+eks_take(struct lk_txn *tx, struct ek_change *k)
 {
-    struct ek_change *k = (struct ek_change *)arg;
-    enum lk_err err;
+    enum lk_err err = LK_OK;
 
     k->why = NULL;
-    err = lk_cli_enrollment_get(tx, &k->c);
-    if (err == LK_OK && k->c.e.attestation != LK_ATTESTATION_TPM) {
+    if (k->c.e.attestation != LK_ATTESTATION_TPM) {
         k->why = "the device proves itself otherwise, not by a TPM";
         return LK_ERR_UNSUPPORTED;
     }
@@ -147,9 +146,31 @@ add_ek_run(struct lk_txn *tx, void *arg)
         const struct lk_ek *ek = &k->given.eks[i];
 
         err = lk_enrollment_ek_add(&k->c.e, ek->pub, ek->pub_len, &k->why);
-        err = err == LK_OK ? ek_update(tx, k, "endorsementKeyAdded", ek->id) : err;
+        if (err == LK_OK && tx != NULL) {
+            err = ek_update(tx, k, "endorsementKeyAdded", ek->id);
+        }
     }
     return err;
+}
+
+static enum lk_err
+add_ek_run(struct lk_txn *tx, void *arg)
+{
+    struct ek_change *k = (struct ek_change *)arg;
+    enum lk_err err = lk_cli_enrollment_get(tx, &k->c);
+
+    return err != LK_OK ? err : eks_take(tx, k);
+}
+
+static enum lk_err
+add_ek_send(struct ek_change *k)
+{
+    enum lk_err err = lk_cli_enrollment_fetch(&k->c);
+
+    if (err != LK_OK || (err = eks_take(NULL, k)) != LK_OK) {
+        return err;
+    }
+    return lk_cli_enrollment_send(&k->c);
 }
 
 static int
@@ -183,7 +204,8 @@ lk_cli_enrollment_add_ek(int argc, char **argv)
         (code = lk_cli_eks_add(&eks, &k.given)) != 0) {
         return code;
     }
-    if ((err = lk_store_write_wait(s.session, add_ek_run, &k)) != LK_OK) {
+    err = s.remote != NULL ? add_ek_send(&k) : lk_store_write_wait(s.session, add_ek_run, &k);
+    if (err != LK_OK) {
         return ek_change_fail(err, &k, "cannot add the endorsement key");
     }
     lk_cli_note("%s accepts %zu endorsement keys", k.c.e.id, k.c.e.eks_count);
@@ -207,31 +229,27 @@ ek_id_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form remove_ek_form = {
-    .usage = "latchkey enrollment remove-ek ID --ek-id HEX [--scope ID] [--config FILE]",
+    .usage = "latchkey enrollment remove-ek ID --ek-id HEX [--scope ID] [SERVICE]",
     .help = "Accept an endorsement key no longer. The last one cannot be removed.\n\n"
             "  --ek-id HEX              the key's identity, as `latchkey enrollment show` prints "
-            "it\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+            "it\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){{"ek-id", required_argument, NULL, OPT_EK_ID},
                                        LK_CLI_SCOPE_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS,
                                        LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
     .take = ek_id_take,
 };
 
+/* The key out of the enrollment, which was read. */
 static enum lk_err
-remove_ek_run(struct lk_txn *tx, void *arg)
+ek_drop(struct ek_change *k)
 {
-    struct ek_change *k = (struct ek_change *)arg;
     struct lk_enrollment *e = &k->c.e;
     size_t at = 0;
-    enum lk_err err;
 
     k->why = NULL;
-    if ((err = lk_cli_enrollment_get(tx, &k->c)) != LK_OK) {
-        return err;
-    }
     while (at < e->eks_count && memcmp(e->eks[at].id, k->id, LK_EK_ID_LEN) != 0) {
         at++;
     }
@@ -245,7 +263,30 @@ remove_ek_run(struct lk_txn *tx, void *arg)
     }
     e->eks_count--;
     memmove(&e->eks[at], &e->eks[at + 1], (e->eks_count - at) * sizeof(e->eks[0]));
+    return LK_OK;
+}
+
+static enum lk_err
+remove_ek_run(struct lk_txn *tx, void *arg)
+{
+    struct ek_change *k = (struct ek_change *)arg;
+    enum lk_err err = lk_cli_enrollment_get(tx, &k->c);
+
+    if (err != LK_OK || (err = ek_drop(k)) != LK_OK) {
+        return err;
+    }
     return ek_update(tx, k, "endorsementKeyRemoved", k->id);
+}
+
+static enum lk_err
+remove_ek_send(struct ek_change *k)
+{
+    enum lk_err err = lk_cli_enrollment_fetch(&k->c);
+
+    if (err != LK_OK || (err = ek_drop(k)) != LK_OK) {
+        return err;
+    }
+    return lk_cli_enrollment_send(&k->c);
 }
 
 int
@@ -267,7 +308,8 @@ lk_cli_enrollment_remove_ek(int argc, char **argv)
     if ((code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &s, &k.c)) != 0) {
         return code;
     }
-    if ((err = lk_store_write_wait(s.session, remove_ek_run, &k)) != LK_OK) {
+    err = s.remote != NULL ? remove_ek_send(&k) : lk_store_write_wait(s.session, remove_ek_run, &k);
+    if (err != LK_OK) {
         return ek_change_fail(err, &k, "cannot remove the endorsement key");
     }
     lk_cli_note("%s accepts %zu endorsement keys", k.c.e.id, k.c.e.eks_count);

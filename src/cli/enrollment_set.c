@@ -24,14 +24,14 @@ set_take(void *ctx, int option, const char *value)
 
 static const struct lk_cli_form set_form = {
     .usage = "latchkey enrollment set ID [--any-hub] " LK_CLI_TERMS_USAGE "\n"
-             "         [--scope ID] [--config FILE]",
+             "         [--scope ID] [SERVICE]",
     .help = "Change on what terms a device is given to a hub. What is not named stays. A device\n"
             "that is assigned already may be given another hub when it registers again.\n\n"
             "  --any-hub                assign to any linked hub again\n" LK_CLI_TERMS_HELP
-                LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+                LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options =
         (const struct option[]){LK_CLI_ANY_HUB_OPTION, LK_CLI_TERMS_OPTIONS, LK_CLI_SCOPE_OPTION,
-                                LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
     .take = set_take,
@@ -57,6 +57,18 @@ set_run(struct lk_txn *tx, void *arg)
     return lk_cli_enrollment_update(tx, &s->c, lk_buf_text(&text));
 }
 
+static enum lk_err
+set_send(struct set_call *s)
+{
+    enum lk_err err;
+
+    if ((err = lk_cli_enrollment_fetch(&s->c)) != LK_OK ||
+        (err = lk_cli_terms_apply(&s->terms, &s->c.e)) != LK_OK) {
+        return err;
+    }
+    return lk_cli_enrollment_send(&s->c);
+}
+
 int
 lk_cli_enrollment_set(int argc, char **argv)
 {
@@ -80,6 +92,6 @@ lk_cli_enrollment_set(int argc, char **argv)
         (code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &service, &s.c)) != 0) {
         return code;
     }
-    err = lk_store_write_wait(service.session, set_run, &s);
+    err = service.remote != NULL ? set_send(&s) : lk_store_write_wait(service.session, set_run, &s);
     return err == LK_OK ? 0 : lk_cli_enrollment_fail(err, &s.c, "cannot change the enrollment");
 }

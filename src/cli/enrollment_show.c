@@ -99,10 +99,10 @@ enrollment_json(const struct lk_enrollment *e, json_t **ret)
 /* ---- show ------------------------------------------------------------------------------------ */
 
 static const struct lk_cli_form show_form = {
-    .usage = "latchkey enrollment show ID [--scope ID] [--json] [--config FILE]",
-    .help = "Show one enrollment.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .usage = "latchkey enrollment show ID [--scope ID] [--json] [SERVICE]",
+    .help = "Show one enrollment.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
@@ -150,7 +150,9 @@ lk_cli_enrollment_show(int argc, char **argv)
         (code = lk_cli_enrollment_open(&common, LK_CLI_READ, argv[optind], &s, &c)) != 0) {
         return code;
     }
-    if ((err = lk_store_read_wait(s.session, show_run, &c)) != LK_OK) {
+    err = s.remote != NULL ? lk_cli_enrollment_fetch(&c)
+                           : lk_store_read_wait(s.session, show_run, &c);
+    if (err != LK_OK) {
         return lk_cli_enrollment_fail(err, &c, "cannot show the enrollment");
     }
     if (!common.json) {
@@ -164,11 +166,11 @@ lk_cli_enrollment_show(int argc, char **argv)
 /* ---- list ------------------------------------------------------------------------------------ */
 
 static const struct lk_cli_form list_form = {
-    .usage = "latchkey enrollment list [--scope ID] [--json] [--config FILE]",
+    .usage = "latchkey enrollment list [--scope ID] [--json] [SERVICE]",
     .help = "List the enrollments of an ID scope.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP
-        LK_CLI_CONFIG_HELP,
+        LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
 };
 
 static enum lk_err
@@ -197,6 +199,12 @@ enrollments_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
     return lk_txn_enrollment_page(tx, (const char *)l->ctx, l->after, limit, enrollment_put, l);
 }
 
+static enum lk_err
+enrollments_fetch(struct lk_remote *r, struct lk_cli_listing *l)
+{
+    return lk_remote_entity_page(r, LK_ENTITY_ENROLLMENT, l->continuation, enrollment_put, l);
+}
+
 int
 lk_cli_enrollment_list(int argc, char **argv)
 {
@@ -204,6 +212,7 @@ lk_cli_enrollment_list(int argc, char **argv)
     char scope[LK_ID_SCOPE_MAX + 1];
     struct lk_cli_listing list = {
         .page = enrollments_page,
+        .remote_page = enrollments_fetch,
         .what = "cannot list the enrollments",
         .head = "REGISTRATION ID                                      STATUS   KEYS  DEVICE ID"
                 "                        UPDATED",
@@ -213,7 +222,7 @@ lk_cli_enrollment_list(int argc, char **argv)
     int code;
 
     if (!lk_cli_options(&list_form, argc, argv, &common, NULL, &code) ||
-        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0 ||
+        (code = lk_cli_target_open(&common, LK_CLI_READ, &s)) != 0 ||
         (code = lk_cli_scope(&s, common.scope, scope)) != 0) {
         return code;
     }

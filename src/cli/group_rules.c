@@ -110,47 +110,6 @@ lk_cli_group_rules_fill(const struct lk_cli_group_rules *r, struct lk_enrollment
     return 0;
 }
 
-/* ---- roots ------------------------------------------------------------------------------------
- */
-
-struct roots_seen {
-    struct lk_ek_rules rules;
-    bool seen[LK_EK_ROOTS_MAX];
-};
-
-static enum lk_err
-root_see(void *ctx, const struct lk_trust *t)
-{
-    struct roots_seen *s = (struct roots_seen *)ctx;
-
-    for (size_t i = 0; i < s->rules.roots_count; i++) {
-        s->seen[i] = s->seen[i] || (t->kind == LK_TRUST_ROOT &&
-                                    memcmp(t->id, s->rules.roots[i], sizeof(t->id)) == 0);
-    }
-    return LK_OK;
-}
-
-enum lk_err
-lk_cli_group_roots_check(struct lk_txn *tx, const struct lk_enrollment *g,
-                         char ret[2 * LK_EK_FINGERPRINT_LEN + 1])
-{
-    struct roots_seen s = {.rules = {.roots_count = 0}};
-    enum lk_err err = lk_ek_rules_parse(g->rules.data, g->rules.len, NULL, &s.rules);
-
-    if (err != LK_OK || (err = lk_txn_trust_each(tx, root_see, &s)) != LK_OK) {
-        return err;
-    }
-    for (size_t i = 0; i < s.rules.roots_count; i++) {
-        for (size_t b = 0; !s.seen[i] && b < LK_EK_FINGERPRINT_LEN; b++) {
-            (void)snprintf(ret + 2 * b, 3, "%02x", s.rules.roots[i][b]);
-        }
-        if (!s.seen[i]) {
-            return LK_ERR_NOT_FOUND;
-        }
-    }
-    return LK_OK;
-}
-
 /* ---- shown ------------------------------------------------------------------------------------
  */
 

@@ -53,10 +53,6 @@ LK_MUST_CHECK enum lk_err lk_cli_group_rules_take(struct lk_cli_group_rules *r, 
 /* Make g such a group. 0, or an exit code after saying what is wrong. */
 int lk_cli_group_rules_fill(const struct lk_cli_group_rules *r, struct lk_enrollment *g);
 
-/* LK_ERR_NOT_FOUND: a root of g's rules has not been imported; ret is its fingerprint. */
-LK_MUST_CHECK enum lk_err lk_cli_group_roots_check(struct lk_txn *tx, const struct lk_enrollment *g,
-                                                   char ret[2 * LK_EK_FINGERPRINT_LEN + 1]);
-
 /* Member "rules" into root. */
 LK_MUST_CHECK enum lk_err lk_cli_group_rules_json(const struct lk_enrollment *g, json_t *root);
 /* The same as a line of a show. */

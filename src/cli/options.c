@@ -19,6 +19,15 @@ option_take(const struct lk_cli_form *form, int option, struct lk_cli_common *co
     case LK_CLI_OPT_JSON:
         common->json = true;
         return LK_OK;
+    case LK_CLI_OPT_PROFILE:
+        common->profile = optarg;
+        return LK_OK;
+    case LK_CLI_OPT_CONNECTION:
+        common->connection = optarg;
+        return LK_OK;
+    case LK_CLI_OPT_CA_FILE:
+        common->ca_file = optarg;
+        return LK_OK;
     default:
         return form->take(ctx, option, optarg);
     }

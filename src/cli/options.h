@@ -12,6 +12,8 @@ struct lk_cli_common {
     const char *config; /* NULL: where lk_cli_service_open() looks */
     const char *scope;  /* NULL: the only one there is */
     bool json;
+    /* A service elsewhere (service.h); NULL: what the environment says. */
+    const char *profile, *connection, *ca_file;
 };
 
 /* Values of getopt_long(); a command's own begin at LK_CLI_OPT_COMMAND. */
@@ -19,6 +21,9 @@ enum {
     LK_CLI_OPT_CONFIG = 512,
     LK_CLI_OPT_SCOPE,
     LK_CLI_OPT_JSON,
+    LK_CLI_OPT_PROFILE,
+    LK_CLI_OPT_CONNECTION,
+    LK_CLI_OPT_CA_FILE,
     LK_CLI_OPT_HELP,
     LK_CLI_OPT_COMMAND
 };
@@ -36,6 +41,14 @@ enum {
     {                                                                                              \
         "config", required_argument, NULL, LK_CLI_OPT_CONFIG                                       \
     }
+/* clang-format off */
+/* In place of it where a command works on a service elsewhere too. */
+#define LK_CLI_SERVICE_OPTIONS                                                                     \
+    LK_CLI_CONFIG_OPTION,                                                                          \
+    {"profile", required_argument, NULL, LK_CLI_OPT_PROFILE},                                      \
+    {"connection", required_argument, NULL, LK_CLI_OPT_CONNECTION},                                \
+    {"ca-file", required_argument, NULL, LK_CLI_OPT_CA_FILE}
+/* clang-format on */
 #define LK_CLI_END_OPTIONS                                                                         \
     {"help", no_argument, NULL, LK_CLI_OPT_HELP},                                                  \
     {                                                                                              \
@@ -47,6 +60,17 @@ enum {
 #define LK_CLI_JSON_HELP "  --json                   as JSON, one object a line\n"
 #define LK_CLI_CONFIG_HELP                                                                         \
     "  --config FILE            default $LATCHKEY_CONFIG, else /etc/latchkey/latchkeyd.conf\n"
+
+#define LK_CLI_SERVICE_HELP                                                                        \
+    "\nSERVICE is that of this machine, or one that is reached over the network:\n"                \
+    "  --config FILE            this machine's; default $LATCHKEY_CONFIG, else\n"                  \
+    "                           /etc/latchkey/latchkeyd.conf\n"                                    \
+    "  --profile NAME           one of ~/.config/latchkey/profiles.conf; default\n"                \
+    "                           $LATCHKEY_PROFILE\n"                                               \
+    "  --connection FILE|-      the one whose connection string a file or stdin holds; default\n"  \
+    "                           the string in $LATCHKEY_CONNECTION_STRING\n"                       \
+    "  --ca-file FILE           who signed its certificate; default $LATCHKEY_CA_FILE, else the\n" \
+    "                           profile's ca-file, else the system's authorities\n"
 
 /* A command's form. */
 struct lk_cli_form {

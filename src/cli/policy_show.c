@@ -5,16 +5,16 @@
 
 static const struct lk_cli_form show_form = {
     .usage = "latchkey policy show NAME [--connection-string [--host NAME] [--secondary]]\n"
-             "                            [--scope ID] [--json] [--config FILE]",
+             "                            [--scope ID] [--json] [SERVICE]",
     .help =
         "Show an access policy: its rights, and when it was made and changed.\n\n"
         "  --connection-string      print the connection string and nothing else: it is secret,\n"
         "                           opens the operators' API, and that it was told is in the\n"
-        "                           audit record\n"
+        "                           audit record. On the service's machine only\n"
         "  --host NAME              host name in it; default the scope's\n"
         "  --primary                with the primary key, which is the default\n"
         "  --secondary              with the secondary key\n" LK_CLI_SCOPE_HELP
-        "  --json                   as one JSON document\n" LK_CLI_CONFIG_HELP,
+        "  --json                   as one JSON document\n" LK_CLI_SERVICE_HELP,
     .options =
         (const struct option[]){{"connection-string", no_argument, NULL, LK_CLI_POLICY_OPT_REVEAL},
                                 {"host", required_argument, NULL, LK_CLI_POLICY_OPT_HOST},
@@ -22,7 +22,7 @@ static const struct lk_cli_form show_form = {
                                 {"secondary", no_argument, NULL, LK_CLI_POLICY_OPT_SECONDARY},
                                 LK_CLI_SCOPE_OPTION,
                                 LK_CLI_JSON_OPTION,
-                                LK_CLI_CONFIG_OPTION,
+                                LK_CLI_SERVICE_OPTIONS,
                                 LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
@@ -46,6 +46,35 @@ show_run(struct lk_txn *tx, void *arg)
     }
     return lk_cli_policy_audit(tx, c->s.actor, "policy.reveal", &c->policy,
                                lk_cli_policy_slot(c->slot));
+}
+
+struct search {
+    struct lk_policy *policy; /* with the name that is looked for */
+    bool found;
+};
+
+static enum lk_err
+policy_match(void *ctx, const struct lk_policy *p)
+{
+    struct search *f = (struct search *)ctx;
+
+    if (strcmp(p->name, f->policy->name) == 0) {
+        *f->policy = *p; /* keys are not told: nothing of it is owned */
+        f->found = true;
+    }
+    return LK_OK;
+}
+
+static int
+show_fetch(struct lk_cli_policy *c)
+{
+    struct search f = {.policy = &c->policy};
+    enum lk_err err = lk_remote_policies(c->s.remote, policy_match, &f);
+
+    if (err != LK_OK) {
+        return lk_remote_fail(c->s.remote, err, "cannot show the policy");
+    }
+    return f.found ? 0 : lk_cli_fail(LK_ERR_NOT_FOUND, "cannot show the policy");
 }
 
 static int
@@ -124,6 +153,9 @@ lk_cli_policy_show(int argc, char **argv)
     c.slot = c.slot != 0 ? c.slot : LK_POLICY_PRIMARY;
     if ((code = lk_cli_policy_open(&c, c.reveal ? LK_CLI_WRITE : LK_CLI_READ)) != 0) {
         return code;
+    }
+    if (c.s.remote != NULL) {
+        return (code = show_fetch(&c)) != 0 ? code : shown_print(&c);
     }
     err = c.reveal ? lk_store_write_wait(c.s.session, show_run, &c)
                    : lk_store_read_wait(c.s.session, show_run, &c);

@@ -116,10 +116,14 @@ store_open(const struct lk_config *config, const struct lk_keyring *ring, enum l
 int
 lk_cli_service_open(const char *config_path, enum lk_cli_access access, struct lk_cli_service *ret)
 {
+    const struct lk_cli_common common = {.config = config_path};
     int code;
     enum lk_err err;
 
     memset(ret, 0, sizeof(*ret));
+    if ((code = lk_cli_store_needed(&common)) != 0) {
+        return code;
+    }
     lk_cli_actor(ret->actor, sizeof(ret->actor));
     if ((err = lk_crypto_init()) != LK_OK) {
         return lk_cli_fail(err, "cannot start");
@@ -140,6 +144,7 @@ lk_cli_service_open(const char *config_path, enum lk_cli_access access, struct l
 void
 lk_cli_service_close(struct lk_cli_service *s)
 {
+    lk_remote_free(s->remote);
     if (s->session != NULL) {
         lk_session_close(s->session);
     }
@@ -205,6 +210,15 @@ lk_cli_scope(struct lk_cli_service *s, const char *given, char ret[LK_ID_SCOPE_M
     char shown[LK_CLI_SHOWN_CAP];
     enum lk_err err;
 
+    if (s->remote != NULL) {
+        ret[0] = '\0';
+        if (given == NULL) {
+            return 0;
+        }
+        lk_cli_note("--scope is for the store of this machine: a service elsewhere is asked by the "
+                    "host name of its scope");
+        return lk_err_exit_code(LK_ERR_ARG);
+    }
     if ((err = lk_store_read_wait(s->session, scopes_read, &scopes)) != LK_OK) {
         return lk_cli_store_fail(err, "cannot read the ID scopes");
     }
@@ -239,28 +253,50 @@ page_run(struct lk_txn *tx, void *arg)
     return l->page(tx, l, LK_CLI_PAGE_ROWS);
 }
 
+/* One page into l->text; *ret_more tells whether another may follow. */
+static enum lk_err
+page_get(struct lk_cli_service *s, struct lk_cli_listing *l, bool *ret_more)
+{
+    enum lk_err err;
+
+    if (s->remote != NULL) {
+        lk_buf_reset(&l->text);
+        l->rows_count = 0;
+        err = l->remote_page(s->remote, l);
+        *ret_more = l->continuation[0] != '\0';
+        return err;
+    }
+    if ((err = lk_store_read_wait(s->session, page_run, l)) == LK_OK) {
+        memcpy(l->after, l->last, sizeof(l->after));
+        *ret_more = l->rows_count == LK_CLI_PAGE_ROWS;
+    }
+    return err;
+}
+
 int
 lk_cli_list(struct lk_cli_service *s, struct lk_cli_listing *l)
 {
     size_t written;
+    bool more = false, first = true;
     enum lk_err err;
 
-    if (!l->json && l->head != NULL) {
-        (void)puts(l->head);
-    }
     do {
-        if ((err = lk_store_read_wait(s->session, page_run, l)) != LK_OK) {
+        if ((err = page_get(s, l, &more)) != LK_OK) {
             lk_buf_fini(&l->text);
-            return lk_cli_store_fail(err, l->what);
+            return s->remote != NULL ? lk_remote_fail(s->remote, err, l->what)
+                                     : lk_cli_store_fail(err, l->what);
         }
+        if (first && !l->json && l->head != NULL) {
+            (void)puts(l->head);
+        }
+        first = false;
         errno = 0;
         written = l->text.len == 0 ? 0 : fwrite(l->text.data, 1, l->text.len, stdout);
         if (written != l->text.len) {
             lk_buf_fini(&l->text);
             return lk_cli_fail(LK_ERR_IO, "cannot write the answer");
         }
-        memcpy(l->after, l->last, sizeof(l->after));
-    } while (l->rows_count == LK_CLI_PAGE_ROWS);
+    } while (more);
     lk_buf_fini(&l->text);
     return 0;
 }

@@ -1,0 +1,112 @@
+/* Hubs, policies and audit records of a service elsewhere: what is below /latchkey/v1. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "api/manage_json.h"
+#include "cli/remote.h"
+#include "provision/policy.h"
+#include "wire/members.h"
+
+static enum lk_err
+list_ask(struct lk_remote *r, const char *path, struct lk_remote_answer *ret)
+{
+    const struct lk_remote_request q = {.method = "GET", .path = path};
+    enum lk_err err = lk_remote_call(r, &q, ret);
+
+    return err != LK_OK || json_is_array(ret->json) ? err : LK_ERR_PROTOCOL;
+}
+
+enum lk_err
+lk_remote_hubs(struct lk_remote *r, enum lk_err (*each)(void *ctx, const struct lk_hub *),
+               void *ctx)
+{
+    LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
+    enum lk_err err = list_ask(r, "/latchkey/v1/hubs", &a);
+
+    for (size_t i = 0; err == LK_OK && i < json_array_size(a.json); i++) {
+        struct lk_hub hub;
+
+        err = lk_hub_json_parse(json_array_get(a.json, i), &hub) == LK_OK ? each(ctx, &hub)
+                                                                          : LK_ERR_PROTOCOL;
+    }
+    return err;
+}
+
+enum lk_err
+lk_remote_policies(struct lk_remote *r, enum lk_err (*each)(void *ctx, const struct lk_policy *),
+                   void *ctx)
+{
+    LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
+    enum lk_err err = list_ask(r, "/latchkey/v1/policies", &a);
+
+    for (size_t i = 0; err == LK_OK && i < json_array_size(a.json); i++) {
+        struct lk_policy p;
+
+        err = lk_policy_json_parse(json_array_get(a.json, i), &p) == LK_OK ? each(ctx, &p)
+                                                                           : LK_ERR_PROTOCOL;
+    }
+    return err;
+}
+
+enum lk_err
+lk_remote_audit_page(struct lk_remote *r, int64_t after, size_t limit,
+                     enum lk_err (*each)(void *ctx, const struct lk_audit *), void *ctx,
+                     size_t *ret_looked, int64_t *ret_last)
+{
+    char query[64];
+    const struct lk_remote_request q = {
+        .method = "GET", .path = "/latchkey/v1/audit", .query = query};
+    LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
+    const json_t *records, *looked, *last;
+    enum lk_err err;
+
+    (void)snprintf(query, sizeof(query), "after=%" PRId64 "&limit=%zu", after, limit);
+    if ((err = lk_remote_call(r, &q, &a)) != LK_OK) {
+        return err;
+    }
+    records = json_object_get(a.json, "records");
+    looked = json_object_get(a.json, "looked");
+    last = json_object_get(a.json, "last");
+    if (!json_is_array(records) || !json_is_integer(looked) || json_integer_value(looked) < 0 ||
+        json_integer_value(looked) > (json_int_t)limit || !json_is_integer(last) ||
+        json_integer_value(last) < after) {
+        return LK_ERR_PROTOCOL;
+    }
+    for (size_t i = 0; err == LK_OK && i < json_array_size(records); i++) {
+        struct lk_audit record;
+
+        err = lk_audit_json_parse(json_array_get(records, i), &record) == LK_OK ? each(ctx, &record)
+                                                                                : LK_ERR_PROTOCOL;
+    }
+    *ret_looked = (size_t)json_integer_value(looked);
+    *ret_last = json_integer_value(last);
+    return err;
+}
+
+enum lk_err
+lk_remote_audit_verify(struct lk_remote *r, size_t limit, struct lk_audit_cursor *cursor,
+                       bool *ret_broken, bool *ret_more)
+{
+    LK_AUTO(json) json_t *body = json_object();
+    const struct lk_remote_request q = {
+        .method = "POST", .path = "/latchkey/v1/audit/verify", .body = body};
+    LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
+    const json_t *broken, *more;
+    enum lk_err err;
+
+    if ((err = lk_cursor_json_put(cursor, body)) != LK_OK ||
+        (err = lk_member_put(body, "limit", json_integer((json_int_t)limit))) != LK_OK ||
+        (err = lk_remote_call(r, &q, &a)) != LK_OK) {
+        return err;
+    }
+    broken = json_object_get(a.json, "broken");
+    more = json_object_get(a.json, "more");
+    *ret_broken = broken != NULL;
+    *ret_more = json_is_true(more);
+    if (broken != NULL) {
+        cursor->seq = json_integer_value(broken);
+        return json_is_integer(broken) ? LK_OK : LK_ERR_PROTOCOL;
+    }
+    return json_is_boolean(more) && lk_cursor_json_parse(a.json, cursor) == LK_OK ? LK_OK
+                                                                                  : LK_ERR_PROTOCOL;
+}
