@@ -474,6 +474,39 @@ telemetry_refused(void **state)
     assert_int_equal(s->broker.answers_count, 0);
 }
 
+/* As a registration leaves it: the secondary key goes with the first use of the primary. */
+static enum lk_err
+renew_run(struct lk_txn *tx, void *arg)
+{
+    struct lk_identity id;
+    enum lk_err err = lk_txn_identity_get(tx, RIG_HUB, "dev-0000", &id);
+
+    if (err != LK_OK) {
+        return err;
+    }
+    id.secondary_retires = true;
+    return lk_txn_identity_put(tx, &id, NULL);
+}
+
+/* The first request under a new key retires the one before it, and is carried out like any other.
+ */
+static void
+old_key_retires(void **state)
+{
+    struct stage *s = *state;
+    struct lk_identity id;
+
+    devices_make(s, "dev-", 1);
+    rig_write(&s->rig, renew_run, NULL);
+    assert_int_equal(rig_identity(&s->rig, RIG_HUB, "dev-0000", &id), LK_OK);
+    assert_true(id.secondary_len > 0);
+    ask_device(s, events_path, "2", NULL);
+    fake_http_expect(&s->req, 204, NULL);
+    assert_string_equal(told(s), RIG_HUB " dev-0000  2\n");
+    assert_int_equal(rig_identity(&s->rig, RIG_HUB, "dev-0000", &id), LK_OK);
+    assert_int_equal(id.secondary_len, 0);
+}
+
 /* ---- walks ----------------------------------------------------------------------------------- */
 
 /* The device ids of the answer, in order; checks that each is the next one. */
@@ -550,6 +583,7 @@ main(void)
         cmocka_unit_test_setup_teardown(telemetry_one, setup, teardown),
         cmocka_unit_test_setup_teardown(telemetry_batch, setup, teardown),
         cmocka_unit_test_setup_teardown(telemetry_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(old_key_retires, setup, teardown),
         cmocka_unit_test_setup_teardown(list_in_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(query_in_turns, setup, teardown),
