@@ -185,7 +185,7 @@ def test_emqx_rights(service, device):
                           ("subscribe", "$iothub/twin/res/#"), ("publish", "$SYS/x"),
                           ("publish", "$iothub/twin/GET/?$rid=1")):
         assert emqx(service, "authz", **who, action=action, topic=topic)["result"] == "deny", topic
-    service.cli("hub", "disable-device", service.hub, device.device_id)
+    service.cli("hub", "device", "disable", service.hub, device.device_id)
     assert emqx(service, "authz", **who, **own)["result"] == "deny"
     assert emqx(service, "authn", **who, password=device.hub_token())["result"] == "deny"
 

@@ -159,8 +159,10 @@ def test_example_device(example):
 
 
 def test_example_device_at_a_hub(example):
-    """The same at our own hub: the token of the TPM lets it in, a renewed one too, none after a ban."""
+    """The same at our own hub: the token of the TPM lets it in, a renewed one too, none after a ban.
+    In between its operator wishes for a property."""
     service, hub = example.service, example.service.hub
+    name = example.device_id
     broker = HubBroker(example.directory / "broker", service, network=example.network,
                        device_port=8883)
     service.stop()
@@ -173,13 +175,16 @@ def test_example_device_at_a_hub(example):
                             "-u", OPERATOR, "-P", OPERATOR_PASSWORD)
         telemetry = example.keep(operator.subscribe("latchkey/#"))
         device = example.run_device(broker.ca_file)
-        topic, body = telemetry.find(f"latchkey/{hub}/{example.device_id}/messages/events/")
+        topic, body = telemetry.find(f"latchkey/{hub}/{name}/messages/events/")
         assert topic.endswith("/messages/events/%24.ct=application%2Fjson"), topic
         assert 20 <= json.loads(body)["temperature"] < 25
+        service.cli("hub", "twin", "set", hub, name,
+                    input='{"properties":{"desired":{"rate":9}}}')
+        example.says('"rate":9')
         example.says("connect: Connection Accepted.", times=2)
         sent = len(telemetry.lines())
         wait_until(lambda: len(telemetry.lines()) > sent, "telemetry goes on", timeout_s=60)
-        service.cli("hub", "disable-device", hub, example.device_id)
+        service.cli("hub", "device", "disable", hub, name)
         example.says("connect: Connection Refused")
         assert device.running(), (example.directory / "device.err").read_text()
     finally:

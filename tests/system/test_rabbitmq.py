@@ -250,14 +250,14 @@ def test_banned(stage, devices):
     assert stage.publish(name, token, events(name)) == 0
     client, got = stage.subscribe(name, token, devicebound(name))
     wait_until(lambda: "Subscribed" in got.read_text(), "the device is there")
-    stage.service.cli("hub", "disable-device", stage.service.hub, name)
+    stage.service.cli("hub", "device", "disable", stage.service.hub, name)
     # Who connects by the same client ID takes its place, and RabbitMQ asks about who comes back.
     stage.operator_publish("cut", "", "-i", name)
     wait_until(lambda: f"CONNACK ({REFUSED})" in got.read_text() or not client.running(),
                "it is cut and not let in again")
     client.kill()
     assert stage.publish(name, token, events(name)) == REFUSED
-    stage.service.cli("hub", "enable-device", stage.service.hub, name)
+    stage.service.cli("hub", "device", "enable", stage.service.hub, name)
     assert stage.publish(name, token, events(name)) == 0
 
 
