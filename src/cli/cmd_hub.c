@@ -251,6 +251,7 @@ lk_cmd_hub(int argc, char **argv)
 {
     static const struct lk_command commands[] = {
         {"add", hub_add, "add a hub"},
+        {"mosquitto-config", lk_cli_hub_mosquitto_config, "print a configuration of its broker"},
         {"list", hub_list, "list the hubs"},
         {"show", lk_cli_hub_show, "show a hub"},
         {"set", lk_cli_hub_set, "change a hub's share, region or connection"},

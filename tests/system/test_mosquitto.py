@@ -23,7 +23,6 @@ class Hub:
     def __init__(self, directory, **settings):
         self.service = Service(directory / "service")
         self.broker = HubBroker(directory / "broker", self.service, **settings)
-        self.service.configure(mqtt_socket=self.broker.socket)
         self.service.start()
         self.broker.start().wait_service()
         self.name = self.service.hub

@@ -40,19 +40,20 @@ class HubBroker:
                         OPERATOR_PASSWORD], check=True, timeout=60)
         self.plugin = os.path.join(build or BUILD, "src/mosquitto/latchkey_hub.so")
         self.config = os.path.join(self.directory, "mosquitto.conf")
+        service.configure(mqtt_socket=self.socket)
         self.write_config(settings, options)
 
     def write_config(self, settings=(), options=()):
-        lines = ["user root", "per_listener_settings false", "allow_anonymous false",
-                 f"password_file {self.passwords}", "auto_id_prefix op/",
-                 f"plugin {self.plugin}", f"plugin_opt_hub {self.hub}",
-                 f"plugin_opt_socket {self.socket}",
-                 *[f"plugin_opt_{line}" for line in options],
-                 "max_packet_size 330000", "max_queued_messages 100000", "log_type all",
-                 "log_dest stderr", *settings,
-                 f"listener {self.operator_port} 127.0.0.1",
-                 f"listener {self.port} 127.0.0.1", "max_qos 1",
-                 f"certfile {self.directory}/server.pem", f"keyfile {self.directory}/server.key"]
+        """As the command line makes it for operators, with what a test does otherwise."""
+        text = self.service.cli(
+            "hub", "mosquitto-config", self.hub, "--cert", f"{self.directory}/server.pem", "--key",
+            f"{self.directory}/server.key", "--port", self.port, "--operator-port",
+            self.operator_port, "--passwords", self.passwords, "--plugin", self.plugin).stdout
+        lines = text.replace("/var/lib/mosquitto/", self.directory + "/").splitlines()
+        socket = lines.index(f"plugin_opt_socket {self.socket}")
+        lines[socket + 1:socket + 1] = [f"plugin_opt_{line}" for line in options]
+        listener = lines.index(f"listener {self.operator_port} 127.0.0.1")
+        lines[listener:listener] = ["user root", "log_type all", "log_dest stderr", *settings]
         with open(self.config, "w", encoding="ascii") as file:
             file.write("\n".join(lines) + "\n")
 
