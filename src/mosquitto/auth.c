@@ -132,6 +132,9 @@ lk_plugin_basic_auth(int event, void *event_data, void *userdata)
     if (!is_device_name(ed->username)) {
         return operator_check(ed->client);
     }
+    if (!p->ticked && lk_clock_mono_ms(&lk_clock_system) - p->began_ms > LK_TICK_WITHIN_MS) {
+        return refuse(mosquitto_client_id(ed->client), "per_listener_settings has to be false");
+    }
     if ((fault = claim_fault(p, ed)) != NULL) {
         return refuse(mosquitto_client_id(ed->client), fault);
     }

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/codec.h"
 #include "mosquitto/plugin_int.h"
 
@@ -114,6 +115,7 @@ on_tick(int event, void *event_data, void *userdata)
     struct lk_plugin *p = userdata;
 
     p->reloading = false;
+    p->ticked = true;
     lk_seats_purge(p->seats);
     expired_cut(p);
     lk_plugin_turn(p);
@@ -173,6 +175,7 @@ plugin_new(const struct mosquitto_opt *options, int count)
     }
     p->ask_timeout_ms = LK_ASK_DEFAULT_MS;
     p->cut_at_s = INT64_MAX;
+    p->began_ms = lk_clock_mono_ms(&lk_clock_system);
     memcpy(p->peer.path, DEFAULT_SOCKET, sizeof(DEFAULT_SOCKET));
     p->asker.fd = p->stream.fd = -1;
     p->seats = lk_seats_new();

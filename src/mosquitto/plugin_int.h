@@ -10,6 +10,7 @@
 #include "mosquitto/socket.h"
 #include "mosquitto/telemetry.h"
 
+#define LK_TICK_WITHIN_MS 5000               /* of the start */
 #define LK_D2C_BODY_MAX ((size_t)256 * 1024) /* bytes (iot-hub.md section 11) */
 
 struct lk_plugin {
@@ -21,6 +22,8 @@ struct lk_plugin {
     bool reloading;   /* the broker asks about clients that it has let in before */
     int64_t cut_at_s; /* when the next token of a session expires; INT64_MAX: none */
     int64_t complained_ms;
+    int64_t began_ms; /* monotonic */
+    bool ticked;      /* the broker turns the plugin, without which nobody could be cut */
 };
 
 /* Each is a callback of the broker: event, its data, the plugin. */

@@ -50,8 +50,8 @@ LK_MUST_CHECK enum lk_err lk_ask(struct lk_asker *a, const struct lk_plug_msg *q
 
 /* ---- streaming ------------------------------------------------------------------------------- */
 
-#define LK_STREAM_OUT_MAX ((size_t)16 * 1024 * 1024) /* bytes that the service has not read yet */
-#define LK_STREAM_HELD_MAX ((size_t)1024 * 1024)     /* bytes of requests while it is away */
+#define LK_STREAM_OUT_MAX ((size_t)256 * 1024 * 1024) /* bytes: a million sessions, to be told */
+#define LK_STREAM_HELD_MAX ((size_t)1024 * 1024)      /* bytes of requests while it is away */
 
 struct lk_stream {
     const struct lk_plug_peer *peer;

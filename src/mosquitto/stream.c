@@ -72,17 +72,15 @@ stream_begin(struct lk_stream *s)
 static bool
 stream_write(struct lk_stream *s)
 {
-    ssize_t sent;
+    size_t done = 0;
+    ssize_t sent = 0;
 
-    if (s->out.len == 0) {
-        return true;
+    while (done < s->out.len && sent >= 0) {
+        sent = send(s->fd, s->out.data + done, s->out.len - done, MSG_NOSIGNAL);
+        done += sent > 0 ? (size_t)sent : 0;
     }
-    sent = send(s->fd, s->out.data, s->out.len, MSG_NOSIGNAL);
-    if (sent < 0) {
-        return errno == EAGAIN || errno == EINTR;
-    }
-    lk_buf_consume(&s->out, (size_t)sent);
-    return true;
+    lk_buf_consume(&s->out, done);
+    return sent >= 0 || errno == EAGAIN || errno == EINTR;
 }
 
 /* The service serves us: it is told all sessions, then what devices asked while it was away. */
