@@ -215,7 +215,10 @@ workers_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
                                     .srk_cache = d->srk_cache,
                                     .board = d->board,
                                     .ring = d->ring,
-                                    .tls = d->tls};
+                                    .tls = d->tls,
+                                    .broker = d->broker == NULL
+                                                  ? (struct lk_hub_broker){.ops = NULL}
+                                                  : lk_broker_hub(d->broker)};
     char listen[LK_CONFIG_TEXT_CAP + 8], why[LK_WORKER_ERROR_CAP] = "";
     size_t wanted = workers_wanted(&d->config);
     enum lk_err err;
