@@ -6,6 +6,7 @@
 
 #include "api/enrollment_json_int.h"
 #include "base/codec.h"
+#include "crypto/x509.h"
 
 static const char *const slots[] = {"primary", "secondary"};
 
@@ -148,6 +149,7 @@ times_get(const json_t *object, struct lk_svc_fault *fault, int64_t *ret_created
 static enum lk_err
 certificates_get(const json_t *details, struct lk_svc_fault *fault, struct lk_enrollment *e)
 {
+    struct lk_x509_info info;
     const json_t *certs;
     enum lk_err err = lk_svc_object(details, "certificates", fault, &certs);
 
@@ -155,10 +157,14 @@ certificates_get(const json_t *details, struct lk_svc_fault *fault, struct lk_en
         lk_buf_reset(&e->certs[i]);
         e->certs[i].max = LK_CERT_DER_MAX;
         err = lk_member_get_base64(certs, slots[i], &e->certs[i]);
+        if (err == LK_OK) {
+            err = lk_x509_read(e->certs[i].data, e->certs[i].len, &info);
+        }
         err = err == LK_ERR_NOT_FOUND ? LK_OK : err;
     }
     return err == LK_ERR_FORMAT || err == LK_ERR_LIMIT
-               ? lk_svc_fault(fault, LK_SVC_BAD_REQUEST, "certificates: expected base64")
+               ? lk_svc_fault(fault, LK_SVC_BAD_REQUEST,
+                              "certificates: expected certificates in base64")
                : err;
 }
 

@@ -300,7 +300,7 @@ def test_diff(service, enrollment, tmp_path):
     done = enrollment("import", path, "--dry-run", check=False)
     assert done.returncode == 65
     assert done.stdout == "new 2, changed 1, same 299, conflicting 2, otherwise bad 1\n"
-    assert "an import never changes an enrollment" in done.stderr
+    assert "with --update these are changed" in done.stderr
     assert "dev-000007 has, but another provisioningStatus" in done.stderr
     done = enrollment("import", path, "--dry-run", "--json", check=False)
     *told, counts = map(json.loads, done.stdout.splitlines())
