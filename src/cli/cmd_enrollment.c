@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/attestation.h"
+#include "cli/ban.h"
 
 /* ---- what the commands share ----------------------------------------------------------------- */
 
@@ -121,24 +122,54 @@ lk_cli_ek_id(const uint8_t id[LK_EK_ID_LEN], char buf[LK_CLI_EK_ID_CAP])
 
 struct status_change {
     struct lk_cli_enrollment c; /* first: the job's argument is either */
+    struct lk_cli_ban ban;
     bool enabled;
     bool changed;
+    enum lk_ban_outcome outcome;
+    char hub[LK_HOST_NAME_MAX + 1]; /* that the device is at */
 };
 
+static enum lk_err
+status_take(void *ctx, int option, const char *value)
+{
+    return lk_cli_ban_take(&((struct status_change *)ctx)->ban, option, value);
+}
+
+/* Both together: a device that registers in between would be back at its hub. */
 static enum lk_err
 status_run(struct lk_txn *tx, void *arg)
 {
     struct status_change *s = (struct status_change *)arg;
+    struct lk_ban ban;
     enum lk_err err = lk_cli_enrollment_get(tx, &s->c);
 
+    s->outcome = LK_BAN_NOTHING;
     s->changed = err == LK_OK && s->c.e.enabled != s->enabled;
-    if (!s->changed) {
+    if (s->changed) {
+        s->c.e.enabled = s->enabled;
+        err = lk_cli_enrollment_update(tx, &s->c,
+                                       s->enabled ? "{\"provisioningStatus\":\"enabled\"}"
+                                                  : "{\"provisioningStatus\":\"disabled\"}");
+    }
+    if (err != LK_OK || !lk_cli_ban_is_due(&s->ban, s->enabled, s->c.actor, &ban)) {
         return err;
     }
-    s->c.e.enabled = s->enabled;
-    return lk_cli_enrollment_update(tx, &s->c,
-                                    s->enabled ? "{\"provisioningStatus\":\"enabled\"}"
-                                               : "{\"provisioningStatus\":\"disabled\"}");
+    return lk_hub_ban(tx, &ban, s->c.scope, s->c.e.id, &s->outcome, s->hub);
+}
+
+static void
+status_tell(const struct status_change *s)
+{
+    lk_cli_note("%s is %s%s", s->c.e.id, s->enabled ? "enabled" : "disabled",
+                s->changed ? "" : " already");
+    if (s->outcome == LK_BAN_DONE) {
+        lk_cli_note("%s is %s at %s", s->c.e.id, s->enabled ? "let in again" : "banned", s->hub);
+    } else if (s->outcome == LK_BAN_ELSEWHERE && !s->enabled) {
+        lk_cli_note("its hub %s is not one of ours: disable the device there too", s->hub);
+    } else if (s->ban.asked) {
+        lk_cli_note("%s",
+                    s->hub[0] == '\0' ? "it is at no hub" : "at its hub there is nothing to do");
+    }
 }
 
 static void
@@ -152,6 +183,7 @@ status_send(struct status_change *s)
 {
     enum lk_err err = lk_cli_enrollment_fetch(&s->c);
 
+    s->outcome = LK_BAN_NOTHING; /* the API knows no bans */
     s->changed = err == LK_OK && s->c.e.enabled != s->enabled;
     if (!s->changed) {
         return err;
@@ -170,7 +202,13 @@ status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
     enum lk_err err;
 
     lk_cli_enrollment_init(&change.c);
-    if (!lk_cli_options(form, argc, argv, &common, NULL, &code) ||
+    if (!lk_cli_options(form, argc, argv, &common, &change, &code)) {
+        return code;
+    }
+    if (change.ban.reason != NULL && !change.ban.asked) {
+        return lk_cli_usage(form->usage, "--reason goes with --ban");
+    }
+    if ((change.ban.asked && (code = lk_cli_store_needed(&common)) != 0) ||
         (code = lk_cli_enrollment_open(&common, LK_CLI_WRITE, argv[optind], &s, &change.c)) != 0) {
         return code;
     }
@@ -179,14 +217,15 @@ status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
     if (err != LK_OK) {
         return lk_cli_enrollment_fail(err, &change.c, "cannot change the enrollment");
     }
-    lk_cli_note("%s is %s%s", change.c.e.id, enabled ? "enabled" : "disabled",
-                change.changed ? "" : " already");
+    status_tell(&change);
     return 0;
 }
 
 static const struct lk_cli_form enable_form = {
     .usage = "latchkey enrollment enable ID [--scope ID] [SERVICE]",
-    .help = "Let a device register again.\n\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
+    .help =
+        "Let a device register again, and lift a ban (see `latchkey enrollment disable`), where\n"
+        "the service is this machine's.\n\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options =
         (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
@@ -200,15 +239,19 @@ enrollment_enable(int argc, char **argv)
 }
 
 static const struct lk_cli_form disable_form = {
-    .usage = "latchkey enrollment disable ID [--scope ID] [SERVICE]",
+    .usage = "latchkey enrollment disable ID [--ban [--reason TEXT]] [--scope ID] [SERVICE]",
     .help =
-        "Refuse a device that registers, as if it were unknown. What it has at its hub stays:\n"
-        "to cut it off there, remove its identity or disable it at the hub.\n\n" LK_CLI_SCOPE_HELP
+        "Refuse a device that registers, as if it were unknown. What it has at its hub stays,\n"
+        "unless it is banned.\n\n"
+        "  --ban                    disable it at its embedded hub in the same moment, which ends\n"
+        "                           its session; `latchkey enrollment enable` lifts that\n"
+        "  --reason TEXT            for the hub's operators, at most 120 bytes\n" LK_CLI_SCOPE_HELP
             LK_CLI_SERVICE_HELP,
-    .options =
-        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
+    .options = (const struct option[]){LK_CLI_BAN_OPTIONS, LK_CLI_SCOPE_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
+    .take = status_take,
 };
 
 static int

@@ -1,12 +1,16 @@
 /* latchkey group: enrollment groups, by which devices without an enrollment of their own register.
  */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/codec.h"
 #include "cli/attestation.h"
+#include "cli/ban.h"
 #include "cli/group_rules.h"
 #include "cli/terms.h"
 #include "provision/enrollment.h"
+
+#define BAN_BATCH 200u /* devices that one transaction bans */
 
 /* One group that a command works on, in one transaction. */
 struct group_call {
@@ -24,6 +28,10 @@ struct group_call {
     struct lk_manifest_problem problem; /* set with LK_ERR_FORMAT */
     bool enabled;                       /* enable, disable: what is asked for */
     bool changed;
+    struct lk_cli_ban ban;
+    char after[LK_REGISTRATION_ID_MAX + 1]; /* registration that a batch begins after */
+    char last[LK_REGISTRATION_ID_MAX + 1];  /* and that it ended with; "": there is no more */
+    struct lk_ban_count batch;
 };
 
 static void
@@ -538,10 +546,64 @@ status_send(struct group_call *c)
     return group_send(c);
 }
 
+static enum lk_err
+status_take(void *ctx, int option, const char *value)
+{
+    return lk_cli_ban_take(&((struct group_call *)ctx)->ban, option, value);
+}
+
+static enum lk_err
+ban_run(struct lk_txn *tx, void *arg)
+{
+    struct group_call *c = (struct group_call *)arg;
+    struct lk_ban ban;
+
+    c->batch = (struct lk_ban_count){0, 0, 0};
+    c->last[0] = '\0';
+    if (!lk_cli_ban_is_due(&c->ban, c->enabled, c->s.actor, &ban)) {
+        return LK_OK;
+    }
+    return lk_hub_ban_group(tx, &ban, c->scope, c->g.id, c->after, BAN_BATCH, &c->batch, c->last);
+}
+
+/*
+ * The members at their hubs, in batches: none can register while the group is disabled, so none is
+ * missed, and a run that was cut short is taken up by running it again.
+ */
+static enum lk_err
+members_ban(struct group_call *c, struct lk_ban_count *ret)
+{
+    enum lk_err err;
+
+    do {
+        if ((err = lk_store_write_wait(c->s.session, ban_run, c)) != LK_OK) {
+            return err;
+        }
+        ret->done += c->batch.done;
+        ret->elsewhere += c->batch.elsewhere;
+        memcpy(c->after, c->last, sizeof(c->after));
+    } while (c->last[0] != '\0');
+    return LK_OK;
+}
+
+static void
+members_tell(const struct group_call *c, const struct lk_ban_count *count)
+{
+    if (c->ban.asked || count->done > 0) {
+        lk_cli_note("%" PRIu64 " of its devices %s", count->done,
+                    c->enabled ? "are let in again at their hubs" : "are banned at their hubs");
+    }
+    if (count->elsewhere > 0 && !c->enabled) {
+        lk_cli_note("%" PRIu64 " are at hubs that are not ours: disable them there too",
+                    count->elsewhere);
+    }
+}
+
 static int
 status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
 {
     AUTO_GROUP_CALL c;
+    struct lk_ban_count count = {0, 0, 0};
     int code;
     enum lk_err err;
 
@@ -550,17 +612,29 @@ status_set(const struct lk_cli_form *form, bool enabled, int argc, char **argv)
     if (!group_begin(&c, form, LK_CLI_WRITE, argc, argv, &code)) {
         return code;
     }
+    if (c.ban.reason != NULL && !c.ban.asked) {
+        return lk_cli_usage(form->usage, "--reason goes with --ban");
+    }
+    if (c.ban.asked && (code = lk_cli_store_needed(&c.common)) != 0) {
+        return code;
+    }
     err = c.s.remote != NULL ? status_send(&c) : lk_store_write_wait(c.s.session, status_run, &c);
     if (err != LK_OK) {
         return group_fail(err, &c, "cannot change the group");
     }
     lk_cli_note("the group %s is %s%s", c.g.id, status_name(&c.g), c.changed ? "" : " already");
+    if (c.s.remote == NULL && (err = members_ban(&c, &count)) != LK_OK) {
+        return lk_cli_store_fail(err, "cannot change its devices at their hubs");
+    }
+    members_tell(&c, &count);
     return 0;
 }
 
 static const struct lk_cli_form enable_form = {
     .usage = "latchkey group enable NAME [--scope ID] [SERVICE]",
-    .help = "Let the devices of a group register again.\n\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
+    .help =
+        "Let the devices of a group register again, and lift their bans (see `latchkey group\n"
+        "disable`), where the service is this machine's.\n\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options = PLAIN_OPTIONS,
     .words_min = 1,
     .words_max = 1,
@@ -573,12 +647,19 @@ group_enable(int argc, char **argv)
 }
 
 static const struct lk_cli_form disable_form = {
-    .usage = "latchkey group disable NAME [--scope ID] [SERVICE]",
-    .help = "Refuse the devices of a group that register. What they have at their hubs "
-            "stays.\n\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
-    .options = PLAIN_OPTIONS,
+    .usage = "latchkey group disable NAME [--ban [--reason TEXT]] [--scope ID] [SERVICE]",
+    .help =
+        "Refuse the devices of a group that register. What they have at their hubs stays,\n"
+        "unless they are banned.\n\n"
+        "  --ban                    disable them at their embedded hubs too, which ends their\n"
+        "                           sessions; `latchkey group enable` lifts that\n"
+        "  --reason TEXT            for the hubs' operators, at most 120 bytes\n" LK_CLI_SCOPE_HELP
+            LK_CLI_SERVICE_HELP,
+    .options = (const struct option[]){LK_CLI_BAN_OPTIONS, LK_CLI_SCOPE_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
+    .take = status_take,
 };
 
 static int

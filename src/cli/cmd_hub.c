@@ -262,6 +262,7 @@ lk_cmd_hub(int argc, char **argv)
         {"message", lk_cli_hub_message, "messages to devices"},
         {"method", lk_cli_hub_method, "direct methods of devices"},
         {"check-token", lk_cli_hub_check_token, "check a device's token as the hub does"},
+        {"policy", lk_cli_hub_policy, "access policies of a hub"},
         {"devices", lk_cli_hub_device_list, NULL},
         {"show-device", lk_cli_hub_device_show, NULL},
         {"disable-device", lk_cli_hub_device_disable, NULL},

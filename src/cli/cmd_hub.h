@@ -45,5 +45,6 @@ int lk_cli_hub_message(int argc, char **argv);
 int lk_cli_hub_method(int argc, char **argv);
 int lk_cli_hub_check_token(int argc, char **argv);
 int lk_cli_hub_mosquitto_config(int argc, char **argv);
+int lk_cli_hub_policy(int argc, char **argv);
 
 #endif

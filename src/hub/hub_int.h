@@ -29,6 +29,10 @@ LK_MUST_CHECK enum lk_err lk_hub_key_seal(const struct lk_keyring *ring, const s
 
 /* "$metadata" or "$version": made by us, and of no meaning in what is brought. */
 bool lk_twin_member_ours(const char *name);
+/* t with the patch, before it is stored; push gets what the device has to hear, if anything. */
+LK_MUST_CHECK enum lk_err lk_twin_apply(struct lk_twin *t, const struct lk_twin_patch *p,
+                                        int64_t now_ms, struct lk_buf *push,
+                                        char error[LK_TWIN_ERROR_CAP]);
 /* Bytes of compact JSON of a whole section. LK_ERR_LIMIT. */
 LK_MUST_CHECK enum lk_err lk_twin_size_judge(enum lk_twin_section section, size_t len,
                                              char error[LK_TWIN_ERROR_CAP]);

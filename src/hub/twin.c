@@ -198,10 +198,9 @@ section_change(struct section *c, enum lk_twin_change how, struct lk_buf *push,
 /* ---- the twin ---------------------------------------------------------------------------------
  */
 
-/* t with the patch; push gets what the device has to hear, if anything. */
-static enum lk_err
-twin_apply(struct lk_twin *t, const struct lk_twin_patch *p, int64_t now_ms, struct lk_buf *push,
-           char error[LK_TWIN_ERROR_CAP])
+enum lk_err
+lk_twin_apply(struct lk_twin *t, const struct lk_twin_patch *p, int64_t now_ms, struct lk_buf *push,
+              char error[LK_TWIN_ERROR_CAP])
 {
     struct section tags = {.which = LK_TWIN_TAGS, .patch = p->tags, .text = &t->tags};
     struct section desired = {.which = LK_TWIN_DESIRED,
@@ -259,7 +258,7 @@ twin_change(struct lk_txn *tx, const struct lk_twin_patch *patch, const char *et
     if (!any) {
         return LK_OK;
     }
-    err = twin_apply(t, patch, lk_txn_now_ms(tx), &push, error);
+    err = lk_twin_apply(t, patch, lk_txn_now_ms(tx), &push, error);
     return err != LK_OK ? err : twin_store(tx, t, &push);
 }
 
@@ -279,6 +278,30 @@ lk_twin_change(struct lk_txn *tx, const char *hub, const char *device_id,
         lk_twin_fini(ret);
         *ret = t;
         return LK_OK;
+    }
+    lk_twin_fini(&t);
+    return err;
+}
+
+enum lk_err
+lk_twin_begin(struct lk_txn *tx, const char *hub, const char *device_id,
+              const struct lk_twin_patch *patch, char error[LK_TWIN_ERROR_CAP])
+{
+    const struct lk_twin_patch whole = {
+        .tags = patch->tags, .desired = patch->desired, .how = LK_TWIN_REPLACE};
+    LK_AUTO_BUF struct lk_buf unsaid = LK_BUF_INIT; /* there is no session to hear it */
+    struct lk_twin t = LK_TWIN_INIT;
+    enum lk_err err;
+
+    error[0] = '\0';
+    if ((err = lk_txn_twin_get(tx, hub, device_id, &t)) == LK_OK) {
+        t.desired_version = 0; /* both are 1 again after the change */
+        t.version = 0;
+        err = lk_twin_apply(&t, &whole, lk_txn_now_ms(tx), &unsaid, error);
+        t.desired_version = 1;
+    }
+    if (err == LK_OK) {
+        err = lk_txn_twin_put(tx, &t, NULL);
     }
     lk_twin_fini(&t);
     return err;

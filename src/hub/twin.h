@@ -47,6 +47,14 @@ LK_MUST_CHECK enum lk_err lk_twin_change(struct lk_txn *tx, const char *hub, con
                                          const struct lk_twin_patch *patch, const char *etag,
                                          struct lk_twin *ret, char error[LK_TWIN_ERROR_CAP]);
 
+/*
+ * Tags and desired properties that an identity begins with, right after it was made and in the same
+ * transaction: versions stay 1 and nothing is pushed. Errors as above.
+ */
+LK_MUST_CHECK enum lk_err lk_twin_begin(struct lk_txn *tx, const char *hub, const char *device_id,
+                                        const struct lk_twin_patch *patch,
+                                        char error[LK_TWIN_ERROR_CAP]);
+
 /* "properties" of a twin as operators get it ($metadata and $version in each section), a new
  * reference. */
 LK_MUST_CHECK enum lk_err lk_twin_properties(const struct lk_twin *t, json_t **ret);
