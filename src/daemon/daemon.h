@@ -25,6 +25,14 @@ struct lk_sweep {
     bool more;         /* and left rows of */
 };
 
+/* Dropping old events of hubs: the same. */
+struct lk_trim {
+    struct lk_job job;
+    struct lk_timer *timer;
+    bool pending;
+    bool more;
+};
+
 struct lk_daemon {
     const char *config_path;
     struct lk_config config; /* in force: what needs a restart is as it was at the start */
@@ -57,6 +65,7 @@ struct lk_daemon {
     struct lk_router broker_router;
     struct lk_http_server *broker_server; /* NULL when switched off */
     struct lk_sweep sweep;
+    struct lk_trim trim;
     unsigned ticks;
 
     bool draining, admin_draining, admin_drained, broker_drained;

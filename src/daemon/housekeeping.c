@@ -1,8 +1,10 @@
-/* What the control loop does by the clock: heartbeats, the keyring's file, abandoned imports. */
+/* What the control loop does by the clock: heartbeats, the keyring's file, abandoned imports, old
+ * events of hubs. */
 #include <systemd/sd-daemon.h>
 
 #include "base/log.h"
 #include "daemon/daemon.h"
+#include "hub/hub.h"
 #include "provision/import.h"
 
 #define TICK_MS 1000
@@ -12,6 +14,10 @@
 #define SWEEP_EVERY_MS 600000
 #define SWEEP_NEXT_MS 100 /* between the steps of one sweep, so that devices go first */
 #define SWEEP_ROWS 500u   /* of one step */
+
+#define TRIM_FIRST_MS 20000
+#define TRIM_EVERY_MS 60000
+#define TRIM_ROWS 2000 /* of one step; steps follow each other as those of a sweep */
 
 unsigned
 lk_daemon_stuck(const struct lk_daemon *d)
@@ -100,15 +106,53 @@ sweep(void *ctx)
     lk_store_write(d->session, &s->job);
 }
 
+/* ---- old events of hubs ---------------------------------------------------------------------- */
+
+static enum lk_err
+trim_run(struct lk_txn *tx, void *arg)
+{
+    struct lk_trim *t = arg;
+
+    return lk_hub_events_trim(tx, LK_HUB_EVENTS_KEPT, TRIM_ROWS, &t->more);
+}
+
+static void
+trim_done(void *arg, enum lk_err err)
+{
+    struct lk_trim *t = arg;
+
+    t->pending = false;
+    if (err != LK_OK) {
+        lk_log(LK_LOG_WARNING, "hub.events_trim_failed", LK_F_ERR(err));
+    }
+    lk_timer_arm(t->timer, err == LK_OK && t->more ? SWEEP_NEXT_MS : TRIM_EVERY_MS);
+}
+
+static void
+trim(void *ctx)
+{
+    struct lk_daemon *d = ctx;
+    struct lk_trim *t = &d->trim;
+
+    if (d->draining) {
+        return;
+    }
+    t->job = (struct lk_job){.run = trim_run, .done = trim_done, .arg = t};
+    t->pending = true;
+    lk_store_write(d->session, &t->job);
+}
+
 enum lk_err
 lk_daemon_housekeeping_new(struct lk_daemon *d)
 {
     enum lk_err err;
 
     if ((err = lk_timer_new(d->loop, tick, d, &d->tick)) != LK_OK ||
-        (err = lk_timer_new(d->loop, sweep, d, &d->sweep.timer)) != LK_OK) {
+        (err = lk_timer_new(d->loop, sweep, d, &d->sweep.timer)) != LK_OK ||
+        (err = lk_timer_new(d->loop, trim, d, &d->trim.timer)) != LK_OK) {
         return err;
     }
+    lk_timer_arm(d->trim.timer, TRIM_FIRST_MS);
     lk_timer_arm(d->tick, TICK_MS);
     lk_timer_arm(d->sweep.timer, SWEEP_FIRST_MS);
     return LK_OK;
@@ -119,4 +163,5 @@ lk_daemon_housekeeping_free(struct lk_daemon *d)
 {
     lk_timer_drop(&d->tick);
     lk_timer_drop(&d->sweep.timer);
+    lk_timer_drop(&d->trim.timer);
 }

@@ -8,8 +8,8 @@
 
 #include "store/store.h"
 
-#define LK_BAN_REASON "banned" /* the status reason, alone or followed by ": " and the operator's  \
-                                */
+/* The status reason, alone or followed by ": " and the operator's. */
+#define LK_BAN_REASON "banned"
 #define LK_BAN_WHY_MAX (LK_STATUS_REASON_MAX - sizeof(LK_BAN_REASON ": ") + 1) /* bytes */
 
 enum lk_ban_outcome {

@@ -1,4 +1,4 @@
-/* Identities of the embedded hub: their keys at rest, and what provisioning does to them. */
+/* What a loop has of the embedded hub, and the keys of identities at rest. */
 #include "hub/hub_int.h"
 
 #include <pthread.h>
@@ -148,90 +148,4 @@ lk_hub_key_seal(const struct lk_keyring *ring, const struct lk_rand *rnd, enum l
     memcpy(into, sealed.data, sealed.len);
     *(slot == LK_KEY_PRIMARY ? &id->primary_len : &id->secondary_len) = sealed.len;
     return LK_OK;
-}
-
-/* ---- the link ------------------------------------------------------------------------------ */
-
-static enum lk_err
-identity_make(const struct lk_hub_core *h, const struct lk_hub_assign *a, struct lk_identity *ret)
-{
-    enum lk_err err;
-
-    memset(ret, 0, sizeof(*ret));
-    ret->enabled = true;
-    ret->auth = LK_AUTH_SAS;
-    if ((err = lk_hub_generation_make(h->rnd, ret->generation_id)) != LK_OK ||
-        (err = lk_strcpy(ret->hub, sizeof(ret->hub), a->hub->name)) != LK_OK) {
-        return err;
-    }
-    return lk_strcpy(ret->device_id, sizeof(ret->device_id), a->device_id);
-}
-
-/* Move the primary key into the secondary slot, where it stays until the new one is used. */
-static enum lk_err
-old_key_keep(const struct lk_hub_core *h, const struct lk_keyring *ring, struct lk_identity *id)
-{
-    LK_AUTO_BUF struct lk_buf old = LK_BUF_INIT;
-    enum lk_err err = lk_hub_key_open(ring, id, LK_KEY_PRIMARY, &old);
-
-    /* A key that we cannot read opens nothing any more; it must not keep a new one away. */
-    if (err == LK_ERR_NOT_FOUND || err == LK_ERR_CONFIG || err == LK_ERR_STORE) {
-        return LK_OK;
-    }
-    if (err != LK_OK ||
-        (err = lk_hub_key_seal(ring, h->rnd, LK_KEY_SECONDARY, old.data, old.len, id)) != LK_OK) {
-        return err;
-    }
-    id->secondary_retires = true;
-    return LK_OK;
-}
-
-/* A new identity, or a new primary key for the one that is there. Its status stays as it was. */
-static enum lk_err
-core_assign(void *ctx, struct lk_txn *tx, const struct lk_hub_assign *a, bool *ret_existed)
-{
-    struct lk_hub_core *h = ctx;
-    LK_AUTO(lk_keyring) struct lk_keyring *ring = lk_hub_core_ring(h);
-    struct lk_identity id;
-    enum lk_err err = lk_txn_identity_get(tx, a->hub->name, a->device_id, &id);
-    bool existed = err == LK_OK;
-
-    if (existed && a->must_be_new) {
-        return LK_ERR_EXISTS;
-    }
-    if (err == LK_ERR_NOT_FOUND) {
-        err = identity_make(h, a, &id);
-    }
-    if (err != LK_OK) {
-        return err;
-    }
-    id.secondary_len = 0;
-    id.secondary_retires = false;
-    if ((a->keep_old_key && (err = old_key_keep(h, ring, &id)) != LK_OK) ||
-        (a->secondary_key_len > 0 &&
-         (err = lk_hub_key_seal(ring, h->rnd, LK_KEY_SECONDARY, a->secondary_key,
-                                a->secondary_key_len, &id)) != LK_OK) ||
-        (err = lk_hub_key_seal(ring, h->rnd, LK_KEY_PRIMARY, a->key, a->key_len, &id)) != LK_OK ||
-        (err = lk_txn_identity_put(tx, &id, NULL)) != LK_OK) {
-        return err;
-    }
-    *ret_existed = existed;
-    return LK_OK;
-}
-
-static enum lk_err
-core_remove(void *ctx, struct lk_txn *tx, const struct lk_hub *hub, const char *device_id)
-{
-    enum lk_err err = lk_txn_identity_delete(tx, hub->name, device_id, NULL);
-
-    return err == LK_ERR_NOT_FOUND ? LK_OK : err;
-}
-
-struct lk_hub_link
-lk_hub_core_link(struct lk_hub_core *h)
-{
-    static const struct lk_hub_link_ops ops = {.assign_in_txn = core_assign,
-                                               .remove_in_txn = core_remove};
-
-    return (struct lk_hub_link){&ops, h};
 }

@@ -76,4 +76,13 @@ LK_MUST_CHECK enum lk_err lk_hub_retire_secondary(struct lk_hub_core *h, struct 
                                                   const char *hub,
                                                   const struct lk_device_check *checked);
 
+#define LK_HUB_EVENTS_KEPT 100000 /* the newest: who is further behind looks at everything anew */
+
+/*
+ * Drop at most limit of the oldest events of all hubs, down to kept; write transaction. *ret_more:
+ * there are more to drop.
+ */
+LK_MUST_CHECK enum lk_err lk_hub_events_trim(struct lk_txn *tx, int64_t kept, int64_t limit,
+                                             bool *ret_more);
+
 #endif

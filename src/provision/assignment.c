@@ -186,7 +186,7 @@ hub_key_wrap(struct lk_reg_op *op, struct lk_registration *next)
 
 /*
  * A device that has a key already signs with it at its hub too, as its client expects. One with a
- * certificate has none: its identity gets a key that nobody knows, so that no token opens it.
+ * certificate has none: where a hub must have one for it, it is a key that nobody knows.
  */
 static enum lk_err
 hub_keys_make(struct lk_reg_op *op, struct lk_registration *next)

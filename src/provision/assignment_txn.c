@@ -88,6 +88,40 @@ lk_must_be_new(const struct lk_reg_op *op)
                             strcmp(op->record.device_id, op->next.device_id) != 0);
 }
 
+void
+lk_device_id_taken(struct lk_txn *tx, const char *request_id, const char *hub,
+                   const char *device_id, const struct lk_hub_owner *owner)
+{
+    struct lk_identity id = {.owner_scope = ""};
+    enum lk_err err = lk_txn_identity_get(tx, hub, device_id, &id);
+    bool by_operator = err == LK_OK && id.owner_scope[0] == '\0';
+    bool its_own = strcmp(id.owner_scope, owner->scope) == 0 &&
+                   lk_ascii_caseeq(id.owner_id, strlen(id.owner_id), owner->id, strlen(owner->id));
+
+    lk_log(LK_LOG_WARNING, "registration.device_id_taken", LK_F_TEXT("request_id", request_id),
+           LK_F_TEXT("scope", owner->scope), LK_F_TEXT("registration_id", owner->id),
+           LK_F_TEXT("hub", hub), LK_F_TEXT("device_id", device_id),
+           LK_F_TEXT("owner_scope", by_operator ? NULL : id.owner_scope),
+           LK_F_TEXT("owner_registration_id", by_operator ? NULL : id.owner_id),
+           LK_F_TEXT("reason", by_operator ? "made by an operator of the hub"
+                               : its_own
+                                   ? "made before its registration was deleted, and it chose its ID"
+                                   : "its registration or enrollment is still there"));
+    lk_wipe(&id, sizeof(id));
+}
+
+void
+lk_thumbprint_text(const uint8_t sha256[32], char ret[LK_CERT_THUMBPRINT_CAP])
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    for (size_t i = 0; i < 32; i++) {
+        ret[2 * i] = digits[sha256[i] >> 4];
+        ret[2 * i + 1] = digits[sha256[i] & 15];
+    }
+    ret[LK_CERT_THUMBPRINT_CAP - 1] = '\0';
+}
+
 static struct lk_hub_assign
 hub_assign_of(struct lk_reg_op *op)
 {
@@ -97,6 +131,7 @@ hub_assign_of(struct lk_reg_op *op)
     bool has_twin = op->enrollment.initial_twin.len > 0;
     struct lk_hub_assign a = {.hub = &op->hub,
                               .device_id = op->next.device_id,
+                              .owner = {op->next.scope, op->next.id},
                               .key = keys->primary.data,
                               .key_len = keys->primary.len,
                               .secondary_key = keys->secondary.data,
@@ -126,7 +161,7 @@ carried_read(struct lk_txn *tx, const struct lk_reg_op *op, const struct lk_hub_
     }
     err = lk_txn_hub_get(tx, a->from_hub, &old);
     if (err == LK_OK && old.kind == LK_HUB_EMBEDDED) {
-        err = link->ops->read_in_txn(link->ctx, tx, &old, op->record.device_id, ret);
+        err = link->ops->read_in_txn(link->ctx, tx, &old, op->record.device_id, &a->owner, ret);
     }
     lk_hub_fini(&old);
     return err == LK_ERR_NOT_FOUND ? LK_OK : err;
@@ -138,8 +173,13 @@ identity_assign(struct lk_txn *tx, struct lk_reg_op *op, bool *ret_existed)
     const struct lk_hub_link *link = lk_op_link(op, &op->hub);
     struct lk_hub_assign a = hub_assign_of(op);
     struct lk_hub_snapshot carried = {.found = false};
+    char thumbprint[LK_CERT_THUMBPRINT_CAP];
     enum lk_err err = carried_read(tx, op, &a, &carried);
 
+    if (op->next.attestation == LK_ATTESTATION_X509) {
+        lk_thumbprint_text(op->token_hash, thumbprint); /* of the certificate */
+        a.thumbprint = thumbprint;
+    }
     a.migrate = carried.found;
     if (carried.found) {
         a.iot_edge = carried.iot_edge;
@@ -147,6 +187,9 @@ identity_assign(struct lk_txn *tx, struct lk_reg_op *op, bool *ret_existed)
     }
     if (err == LK_OK) {
         err = link->ops->assign_in_txn(link->ctx, tx, &a, ret_existed);
+    }
+    if (err == LK_ERR_EXISTS) {
+        lk_device_id_taken(tx, op->request_id, op->hub.name, a.device_id, &a.owner);
     }
     lk_hub_snapshot_fini(&carried);
     return err;
@@ -156,7 +199,8 @@ identity_assign(struct lk_txn *tx, struct lk_reg_op *op, bool *ret_existed)
 static enum lk_err
 hub_assign_in_txn(struct lk_txn *tx, struct lk_reg_op *op)
 {
-    const struct lk_move move = {.old_hub = lk_previous_hub(op),
+    const struct lk_move move = {.owner = {op->next.scope, op->next.id},
+                                 .old_hub = lk_previous_hub(op),
                                  .old_device_id = op->record.device_id,
                                  .hub = op->next.hub,
                                  .device_id = op->next.device_id,

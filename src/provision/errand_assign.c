@@ -60,9 +60,12 @@ target_assign(struct lk_txn *tx, struct lk_errand_try *t)
     const struct lk_hub_link *link = &t->p->config.embedded;
     struct lk_hub hub = {.sealed_connection = LK_BUF_INIT};
     struct lk_buf *twin = t->carried.found ? &t->carried.twin : &t->body.initial_twin;
+    char thumbprint[LK_CERT_THUMBPRINT_CAP];
     struct lk_hub_assign a = {
         .hub = &hub,
         .device_id = t->body.device_id,
+        .owner = {t->errand.owner, t->errand.name},
+        .thumbprint = t->body.has_thumbprint ? thumbprint : NULL,
         .key = t->body.keys.primary.data,
         .key_len = t->body.keys.primary.len,
         .secondary_key = t->body.keys.secondary.data,
@@ -75,8 +78,12 @@ target_assign(struct lk_txn *tx, struct lk_errand_try *t)
     };
     enum lk_err err = lk_txn_hub_get(tx, t->body.hub, &hub);
 
+    lk_thumbprint_text(t->body.thumbprint, thumbprint);
     if (err == LK_OK) {
         err = link->ops->assign_in_txn(link->ctx, tx, &a, &t->existed);
+    }
+    if (err == LK_ERR_EXISTS) {
+        lk_device_id_taken(tx, t->body.request_id, t->body.hub, t->body.device_id, &a.owner);
     }
     lk_hub_fini(&hub);
     return err;
@@ -110,7 +117,8 @@ record_fill(const struct lk_errand_try *t, struct lk_registration *r)
 static enum lk_err
 assigned_in_txn(struct lk_txn *tx, struct lk_errand_try *t, struct lk_registration *r)
 {
-    const struct lk_move move = {.old_hub = t->record.hub,
+    const struct lk_move move = {.owner = {t->errand.owner, t->errand.name},
+                                 .old_hub = t->record.hub,
                                  .old_device_id = t->record.device_id,
                                  .hub = t->body.hub,
                                  .device_id = t->body.device_id,
@@ -551,7 +559,10 @@ hubs_load(struct lk_txn *tx, struct lk_errand_try *t)
     t->hub = target;
     if (moves(t) && t->body.migrate && t->old_hub.name[0] != '\0' &&
         t->old_hub.kind == LK_HUB_EMBEDDED && ours->ops->read_in_txn != NULL) {
-        err = ours->ops->read_in_txn(ours->ctx, tx, &t->old_hub, t->record.device_id, &t->carried);
+        const struct lk_hub_owner owner = {t->record.scope, t->record.id};
+
+        err = ours->ops->read_in_txn(ours->ctx, tx, &t->old_hub, t->record.device_id, &owner,
+                                     &t->carried);
     }
     return err;
 }

@@ -61,7 +61,7 @@ lk_old_identity_leave(struct lk_txn *tx, const struct lk_provision *p, const str
     if (old.kind == LK_HUB_HTTP) {
         err = lk_errand_leave_put(tx, old.name, m->old_device_id, m->version, m->etag);
     } else if (link->ops != NULL && link->ops->remove_in_txn != NULL) {
-        err = link->ops->remove_in_txn(link->ctx, tx, &old, m->old_device_id);
+        err = link->ops->remove_in_txn(link->ctx, tx, &old, m->old_device_id, &m->owner);
     }
     lk_hub_fini(&old);
     return err;
@@ -99,7 +99,8 @@ overtaken_take(struct lk_txn *tx, const struct lk_reg_op *op, const struct lk_er
                struct lk_errand_body *b)
 {
     const struct lk_part key = LK_PART(was->keys.primary.data, was->keys.primary.len);
-    const struct lk_move move = {.old_hub = was->hub,
+    const struct lk_move move = {.owner = {op->next.scope, op->next.id},
+                                 .old_hub = was->hub,
                                  .old_device_id = was->device_id,
                                  .hub = b->hub,
                                  .device_id = b->device_id,

@@ -12,13 +12,24 @@
 
 #include "store/store.h"
 
+/*
+ * The registration that a hub in our store is changed for. An identity belongs to the one that it
+ * was made for: device ids are one name space for all that are assigned to a hub.
+ */
+struct lk_hub_owner {
+    const char *scope, *id; /* of the registration; borrowed */
+};
+
 /* One device identity that shall exist on a hub in our store with a new primary key. All members
  * are borrowed.
  */
 struct lk_hub_assign {
     const struct lk_hub *hub;
     const char *device_id;
-    const uint8_t *key; /* the new primary key */
+    struct lk_hub_owner owner;
+    const char *thumbprint; /* NULL: a device with keys; else with this certificate, upper-case
+                               hexadecimal, and what follows of keys is of no use */
+    const uint8_t *key;     /* the new primary key */
     size_t key_len;
     const uint8_t *secondary_key; /* with a length: the device's own other key, which stays */
     size_t secondary_key_len;     /* 0: none */
@@ -79,15 +90,19 @@ typedef void lk_hub_done_fn(void *arg, struct lk_hub_answer *answer);
 struct lk_hub_link_ops {
     /*
      * Hubs that live in the store: do it inside the caller's transaction, so that identity and
-     * registration commit together. NULL for hubs elsewhere. read_in_txn() may be NULL: nothing is
-     * carried over; ret is zeroed, and stays without an etag.
+     * registration commit together. NULL for hubs elsewhere. assign_in_txn() is LK_ERR_EXISTS when
+     * the device id is taken: somebody else's whose registration or enrollment is still there,
+     * another scope's, or made by an operator of the hub. remove_in_txn() and read_in_txn() leave
+     * alone what is not the owner's. read_in_txn() may be NULL: nothing is carried over; ret is
+     * zeroed, and stays without an etag.
      */
     enum lk_err (*assign_in_txn)(void *ctx, struct lk_txn *tx, const struct lk_hub_assign *a,
                                  bool *ret_existed);
     enum lk_err (*remove_in_txn)(void *ctx, struct lk_txn *tx, const struct lk_hub *hub,
-                                 const char *device_id);
+                                 const char *device_id, const struct lk_hub_owner *owner);
     enum lk_err (*read_in_txn)(void *ctx, struct lk_txn *tx, const struct lk_hub *hub,
-                               const char *device_id, struct lk_hub_snapshot *ret);
+                               const char *device_id, const struct lk_hub_owner *owner,
+                               struct lk_hub_snapshot *ret);
     /*
      * Hubs elsewhere. A hub is not called by more than it can bear, nor while it is known to be
      * down: reserve() says how many errands of those that are wanted may be carried out now; each

@@ -271,10 +271,19 @@ LK_MUST_CHECK enum lk_err lk_assignment_audit(struct lk_txn *tx, const char *req
 
 /* Where a device was (NULL or "": nowhere) and where it is now. */
 struct lk_move {
+    struct lk_hub_owner owner;
     const char *old_hub, *old_device_id, *hub, *device_id;
     uint64_t version; /* of the registration */
     const char *etag; /* of the old identity; "": not known */
 };
+/* A hub in our store refused device_id: whose it is, for the operator's log. */
+void lk_device_id_taken(struct lk_txn *tx, const char *request_id, const char *hub,
+                        const char *device_id, const struct lk_hub_owner *owner);
+
+#define LK_CERT_THUMBPRINT_CAP 65u /* bytes of a SHA-256 in hexadecimal with the NUL */
+/* Upper-case hexadecimal, as hubs write it. */
+void lk_thumbprint_text(const uint8_t sha256[32], char ret[LK_CERT_THUMBPRINT_CAP]);
+
 /*
  * The identity that the device had, on another hub or under another device id, is of no use to it
  * any more, and its key must not stay good: it goes with the transaction, or by an errand. The new

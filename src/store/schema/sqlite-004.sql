@@ -10,16 +10,33 @@ ALTER TABLE identity ADD COLUMN iot_edge INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE identity ADD COLUMN status_reason TEXT NOT NULL DEFAULT '';
 ALTER TABLE identity ADD COLUMN status_updated_ms INTEGER NOT NULL DEFAULT 0;
 
--- The owner is the registration that the hub's key was last made for. Where that was deleted, it is
--- the enrollment that names the device. max() makes the other columns those of its row.
-UPDATE identity SET owner_scope = r.scope, owner_id = r.lower_id
-    FROM (SELECT hub, device_id, scope, lower_id, max(attested_ms) FROM registration
-          WHERE status <> 0 AND hub <> '' GROUP BY hub, device_id) AS r
-    WHERE identity.hub = r.hub AND identity.device_id = r.device_id;
-UPDATE identity SET owner_scope = e.scope, owner_id = e.lower_id
-    FROM (SELECT iif(device_id = '', id, device_id) AS device_id, scope, lower_id, max(created_ms)
-          FROM enrollment GROUP BY 1) AS e
-    WHERE identity.owner_scope = '' AND identity.device_id = e.device_id;
+-- The owner is the registration that the hub's key was last made for; max() makes the other columns
+-- those of its row. Where that was deleted, it is the enrollment that names the device.
+CREATE TABLE step_owner (
+    hub TEXT NOT NULL,
+    device_id TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    lower_id TEXT NOT NULL,
+    at_ms INTEGER,
+    PRIMARY KEY (hub, device_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO step_owner SELECT hub, device_id, scope, lower_id, max(attested_ms) FROM registration
+    WHERE status <> 0 AND hub <> '' GROUP BY hub, device_id;
+INSERT INTO step_owner
+    SELECT '', iif(device_id = '', id, device_id) AS named, scope, lower_id, max(created_ms)
+    FROM enrollment GROUP BY named;
+UPDATE identity SET
+    owner_scope = coalesce(
+        (SELECT o.scope FROM step_owner o WHERE o.hub = identity.hub
+         AND o.device_id = identity.device_id),
+        (SELECT o.scope FROM step_owner o WHERE o.hub = '' AND o.device_id = identity.device_id),
+        ''),
+    owner_id = coalesce(
+        (SELECT o.lower_id FROM step_owner o WHERE o.hub = identity.hub
+         AND o.device_id = identity.device_id),
+        (SELECT o.lower_id FROM step_owner o WHERE o.hub = '' AND o.device_id = identity.device_id),
+        '');
+DROP TABLE step_owner;
 
 CREATE TABLE twin (
     identity_nr INTEGER PRIMARY KEY REFERENCES identity (nr) ON DELETE CASCADE,

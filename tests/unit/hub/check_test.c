@@ -65,6 +65,7 @@ assign(struct rig *r, const char *device_id, const struct softtpm_opened *key, b
 {
     struct assign s = {.rig = r,
                        .a = {.device_id = device_id,
+                             .owner = {RIG_SCOPE, device_id},
                              .key = key->key,
                              .key_len = key->key_len,
                              .keep_old_key = keep},
@@ -80,8 +81,9 @@ remove_run(struct lk_txn *tx, void *arg)
     struct rig *r = arg;
     struct lk_hub_link link = lk_hub_core_link(r->core);
     const struct lk_hub hub = {.name = RIG_HUB};
+    const struct lk_hub_owner owner = {RIG_SCOPE, "Dev-1"};
 
-    return link.ops->remove_in_txn(link.ctx, tx, &hub, "Dev-1");
+    return link.ops->remove_in_txn(link.ctx, tx, &hub, "Dev-1", &owner);
 }
 
 static enum lk_err
@@ -553,7 +555,10 @@ key_lengths(void **state)
     struct rig *r = *state;
     struct softtpm_opened longest = {.key_len = LK_HMAC_KEY_MAX};
     struct assign s = {.rig = r,
-                       .a = {.device_id = "Dev-1", .key = longest.key, .key_len = 65},
+                       .a = {.device_id = "Dev-1",
+                             .owner = {RIG_SCOPE, "Dev-1"},
+                             .key = longest.key,
+                             .key_len = 65},
                        .hub = {.name = RIG_HUB, .kind = LK_HUB_EMBEDDED}};
 
     assert_int_equal(lk_store_write_wait(r->session, assign_run, &s), LK_ERR_ARG);

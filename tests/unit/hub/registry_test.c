@@ -291,8 +291,12 @@ assign_run(struct lk_txn *tx, void *arg)
     struct lk_hub_link link = lk_hub_core_link(r->core);
     const struct lk_hub hub = {.name = RIG_HUB, .kind = LK_HUB_EMBEDDED};
     const uint8_t key[32] = {(uint8_t)(lk_txn_now_ms(tx) % 251)};
-    const struct lk_hub_assign a = {
-        .hub = &hub, .device_id = "dev", .key = key, .key_len = sizeof(key), .keep_old_key = true};
+    const struct lk_hub_assign a = {.hub = &hub,
+                                    .device_id = "dev",
+                                    .owner = {RIG_SCOPE, "dev"},
+                                    .key = key,
+                                    .key_len = sizeof(key),
+                                    .keep_old_key = true};
     bool existed;
 
     return link.ops->assign_in_txn(link.ctx, tx, &a, &existed);
@@ -421,6 +425,50 @@ deletes(void **state)
     lk_hub_device_fini(&again);
 }
 
+struct trim {
+    int64_t kept, limit, pruned;
+    bool more;
+};
+
+static enum lk_err
+trim_run(struct lk_txn *tx, void *arg)
+{
+    struct trim *t = arg;
+    enum lk_err err = lk_hub_events_trim(tx, t->kept, t->limit, &t->more);
+
+    return err != LK_OK ? err : lk_txn_hub_event_pruned(tx, &t->pruned);
+}
+
+static void
+trims(struct rig *r, int64_t kept, int64_t limit, int64_t pruned, bool more)
+{
+    struct trim t = {.kept = kept, .limit = limit};
+
+    rig_write(r, trim_run, &t);
+    assert_int_equal(t.pruned, pruned);
+    assert_int_equal(t.more, more);
+}
+
+/* Old events are dropped in steps, down to what is kept, and never more. */
+static void
+trims_events(void **state)
+{
+    struct rig *r = *state;
+    struct lk_hub_device d = device_of("a");
+
+    trims(r, 0, 10, 0, false);
+    assert_int_equal(create(r, &d), LK_OK);
+    for (int i = 1; i < 6; i++) {
+        assert_int_equal(update(r, &d, NULL), LK_OK);
+    }
+    trims(r, 6, 2, 0, false);
+    trims(r, 3, 2, 2, true);
+    trims(r, 3, 2, 3, false);
+    trims(r, 3, 2, 3, false);
+    trims(r, 0, 3, 6, false);
+    lk_hub_device_fini(&d);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -435,6 +483,7 @@ main(void)
         CASE(sets_status),
         CASE(pages_and_numbers),
         CASE(deletes),
+        CASE(trims_events),
     };
 
     return lk_crypto_init() != LK_OK ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

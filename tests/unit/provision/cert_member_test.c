@@ -182,8 +182,8 @@ provision(struct rig *r, const char *id, const struct test_cert *own, const stru
 /* ---- cases -------------------------------------------------------------------------------------
  */
 
-/* The enrolled certificate itself, primary or secondary; the identity's key is nobody's, and a new
- * one each time. */
+/* The enrolled certificate itself, primary or secondary; the identity has its thumbprint, and no
+ * key. */
 static void
 own_certificate(void **state)
 {
@@ -201,14 +201,16 @@ own_certificate(void **state)
     assert_int_equal(record.attestation, LK_ATTESTATION_X509);
     lk_registration_fini(&record);
     assert_int_equal(rig_identity(r, RIG_HUB, "DEV-1", &first), LK_OK);
-    assert_true(first.primary_len > 0);
-    assert_int_equal(first.secondary_len, 0);
+    assert_int_equal(first.auth, LK_AUTH_SELF_SIGNED);
+    assert_int_equal(strspn(first.thumbprints[0], "0123456789ABCDEF"), LK_THUMBPRINT_MAX);
+    assert_int_equal(first.primary_len + first.secondary_len, 0);
 
     provision(r, "Dev-1", &dev1_new, NULL, &a);
     assert_int_equal(a.state.substatus, LK_DPS_SUB_REPROVISIONED);
     assert_int_equal(rig_identity(r, RIG_HUB, "DEV-1", &second), LK_OK);
-    assert_memory_not_equal(first.primary, second.primary, first.primary_len);
-    assert_int_equal(second.secondary_len, 0);
+    assert_string_not_equal(first.thumbprints[0], second.thumbprints[0]);
+    assert_string_equal(first.generation_id, second.generation_id);
+    assert_int_equal(second.primary_len + second.secondary_len, 0);
 }
 
 /* Another id, another certificate of the same name, an unknown device, disabled, gone. */

@@ -683,7 +683,10 @@ chosen_name_is_taken(void **state)
     expect_end(&d, LK_DPS_ASSIGNED, 0);
 }
 
-/* An id that is derived from the EK is nobody's choice: what is there under it is taken over. */
+/*
+ * An id that is derived from the EK takes nobody's place either. But it is nobody's choice: what
+ * the device has left there itself is its own again after its registration was deleted.
+ */
 static void
 derived_name_is_there(void **state)
 {
@@ -696,6 +699,10 @@ derived_name_is_there(void **state)
     rig_enroll(&w->rig, RIG_SCOPE, "other", w->two.tpm, NULL);
     rig_enrollment_change(&w->rig, "other", device_id_set, w->one.id);
     rig_attest(&e);
+    expect_end(&d, LK_DPS_FAILED, LK_DPS_HUB_REFUSED);
+    rig_write(&w->rig, identity_delete_run, w->one.id);
+    expect_end(&d, LK_DPS_ASSIGNED, 0);
+    registration_delete(w, w->one.id);
     expect_end(&d, LK_DPS_ASSIGNED, 0);
 }
 
