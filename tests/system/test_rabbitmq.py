@@ -15,6 +15,7 @@ from lib.netns import Network
 from lib.process import wait_until
 from lib.rabbitmq import RabbitMq
 from lib.service import Service, program
+from test_node_device import Device as NodeDevice
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SECRET = "9c1f6e0c2b7d4a58a3c5e1f0d2b4968790abcdef12345678"
@@ -188,6 +189,39 @@ def test_shared_key_device(stage, devices):
     assert stage.publish(name, stage.token(key, name), events(name)[:-1]) == 0
     wait_until(lambda: events(name, "a=b&c hello\n") in seen.read_text(), "telemetry")
     watcher.close()
+
+
+def test_node_sdk(stage, devices, node_modules):
+    """The unmodified device SDK for Node: telemetry, a message for it, and the error of a wrong key."""
+    (name, key), (_, other_key) = devices
+    watcher, seen = stage.watch("devices/#")
+
+    def connect(secret):
+        device = NodeDevice(stage)
+        answer = device.try_do("open", connectionString=(
+            f"HostName={stage.service.hub};DeviceId={name};SharedAccessKey="
+            f"{base64.b64encode(secret).decode()}"))
+        return device, answer
+
+    device, answer = connect(key)
+    try:
+        assert "error" not in answer, answer
+        device.do("send", body="from Node", properties={"a": "b"}, id="7")
+        wait_until(lambda: f"{events(name)}%24/mid=7&" in seen.read_text() and
+                   "from Node" in seen.read_text(), "telemetry")
+        device.do("onMessage")
+        # The SDK does not tell when it has subscribed, and RabbitMQ keeps nothing until then.
+        wait_until(lambda: stage.operator_publish(f"devices/{name}/messages/devicebound/a=b",
+                                                  "to Node") or not device.events.empty(),
+                   "the message", timeout_s=60, every_s=1)
+        got = device.event("message")
+        assert got["body"] == "to Node" and got["properties"] == [{"key": "a", "value": "b"}], got
+    finally:
+        device.end()
+        watcher.close()
+    device, answer = connect(other_key)
+    device.end()
+    assert answer["error"] == "UnauthorizedError", answer
 
 
 def test_user_name_forms(stage, devices):
