@@ -5,12 +5,14 @@
  * usage: hubtool DATA-DIR send HUB DEVICE PROPERTIES BODY
  *        hubtool DATA-DIR desired HUB DEVICE JSON
  *        hubtool DATA-DIR show HUB DEVICE         presence, messages that wait, reported properties
+ *        hubtool DATA-DIR policy HUB NAME         make one with all rights: its connection string
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "hub/message.h"
+#include "hub/policy.h"
 #include "hub/twin.h"
 #include "store/store.h"
 
@@ -19,6 +21,8 @@ struct call {
     struct lk_presence presence;
     uint32_t waiting;
     struct lk_twin twin;
+    const struct lk_keyring *ring;
+    struct lk_buf text;
 };
 
 static enum lk_err
@@ -64,6 +68,23 @@ show_run(struct lk_txn *tx, void *arg)
     return lk_txn_twin_get(tx, c->hub, c->device_id, &c->twin);
 }
 
+/* name is device_id. */
+static enum lk_err
+policy_run(struct lk_txn *tx, void *arg)
+{
+    struct call *c = arg;
+    struct lk_hub_policy p;
+    enum lk_err err =
+        lk_hub_policy_make(c->ring, &lk_rand_system, c->hub, c->device_id, LK_HUB_RIGHTS_ALL, &p);
+
+    lk_buf_reset(&c->text);
+    if (err == LK_OK && (err = lk_txn_hub_policy_put(tx, &p)) == LK_OK) {
+        err = lk_hub_policy_connection_string(c->ring, &p, LK_POLICY_PRIMARY, c->hub, &c->text);
+    }
+    lk_hub_policy_fini(&p);
+    return err;
+}
+
 static enum lk_err
 run(struct lk_session *s, const char *what, struct call *c, int words)
 {
@@ -74,6 +95,12 @@ run(struct lk_session *s, const char *what, struct call *c, int words)
     }
     if (strcmp(what, "desired") == 0 && words == 1) {
         return lk_store_write_wait(s, desired_run, c);
+    }
+    if (strcmp(what, "policy") == 0 && words == 0) {
+        if ((err = lk_store_write_wait(s, policy_run, c)) == LK_OK) {
+            (void)printf("%s\n", lk_buf_text(&c->text));
+        }
+        return err;
     }
     if (strcmp(what, "show") != 0 || words != 0) {
         return LK_ERR_ARG;
@@ -96,7 +123,7 @@ main(int argc, char **argv)
                                                          : LK_KEYRING_ERROR_CAP] = "";
     char url[4096], keyring[4096];
     struct lk_store_config config = {.url = url};
-    struct call c = {.twin = LK_TWIN_INIT};
+    struct call c = {.twin = LK_TWIN_INIT, .text = LK_BUF_INIT};
     enum lk_err err;
 
     if (argc < 5) {
@@ -110,6 +137,7 @@ main(int argc, char **argv)
     c.words[1] = argc > 6 ? argv[6] : NULL;
     if ((err = lk_crypto_init()) == LK_OK &&
         (err = lk_keyring_load(keyring, error, &ring)) == LK_OK) {
+        c.ring = ring;
         lk_keyring_audit_key(ring, config.audit_key);
         if ((err = lk_store_open(&config, error, &store)) == LK_OK &&
             (err = lk_session_open(store, &session)) == LK_OK) {
@@ -117,6 +145,7 @@ main(int argc, char **argv)
         }
     }
     lk_twin_fini(&c.twin);
+    lk_buf_fini(&c.text);
     if (err != LK_OK) {
         (void)fprintf(stderr, "hubtool: %s %s\n", lk_err_text(err), error);
     }

@@ -1,15 +1,18 @@
 """Mosquitto as an IoT hub: what devices may do, what they may not, and what survives what."""
+import base64
 import json
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from lib import sas
 from lib.device import Device
+from lib.https import Connection, request
 from lib.hubbroker import OPERATOR, OPERATOR_PASSWORD, HubBroker
-from lib.mqtt import API_VERSION, Client, Closed
+from lib.mqtt import API_VERSION, Closed
 from lib.process import wait_until
 from lib.service import BUILD, Service
 
@@ -484,6 +487,112 @@ def test_messages_with_quality_0(hub):
     hub.send(device, "zero")
     assert client.message()[1:3] == (b"zero", 0)
     client.disconnect()
+
+
+# ---- with the hub's REST
+
+
+class Rest:
+    """Calls of a hub's operators, or of a device with its token."""
+
+    def __init__(self, hub, token=None):
+        self.hub, self.device_token = hub, token
+        if token is None:
+            text = hub.tool("policy", hub.name, "iothubowner").strip()
+            self.key = base64.b64decode(text.split("SharedAccessKey=")[1])
+
+    def ask(self, method, path, body=b"", *headers):
+        token = self.device_token or sas.token(self.key, sas.escape(self.hub.name), sas.in_s(600),
+                                               "iothubowner")
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        service = self.hub.service
+        with Connection(service.address, service.ca_file, service.host, timeout_s=60) as connection:
+            return connection.ask(request(method, f"{path}?api-version=2021-04-12", [
+                ("Host", self.hub.name), ("Authorization", token),
+                ("Content-Type", "application/json"), ("Content-Length", len(data)), *headers],
+                data))
+
+
+@pytest.fixture(scope="module")
+def rest(hub):
+    return Rest(hub)
+
+
+def test_methods(hub, rest):
+    """Asked over REST, answered over MQTT; of a device that is away, or stays silent."""
+    device = hub.device("method-1")
+    path = "/twins/method-1/methods"
+    call = {"methodName": "reboot", "payload": {"delay": 5}, "responseTimeoutInSeconds": 30}
+    away = rest.ask("POST", path, call)
+    assert away.status == 404 and away.header("iothub-errorcode") == "DeviceNotOnline", away
+    client = hub.broker.device(device)
+    assert client.subscribe("$iothub/methods/POST/#", qos=0) == [0]
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(rest.ask, "POST", path, call)
+        topic, body, *_ = client.message()
+        head, rid = topic.split("/?$rid=")
+        assert head == "$iothub/methods/POST/reboot"
+        assert json.loads(body) == {"delay": 5}
+        client.publish(f"$iothub/methods/res/207/?$rid={rid}", b'{"done":[1]}')
+        got = answer.result(60)
+    assert got.status == 200 and got.json() == {"status": 207, "payload": {"done": [1]}}
+    silent = rest.ask("POST", path, dict(call, responseTimeoutInSeconds=5))
+    assert silent.status == 504, silent
+    client.drop()
+    late = dict(call, connectTimeoutInSeconds=60)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(rest.ask, "POST", path, late)
+        time.sleep(1)
+        client = hub.broker.device(device)
+        client.subscribe("$iothub/methods/POST/#", qos=0)
+        rid = client.message()[0].split("$rid=")[1]
+        client.publish(f"$iothub/methods/res/200/?$rid={rid}", b"null")
+        got = answer.result(60)
+    assert got.json() == {"status": 200, "payload": None}
+    client.disconnect()
+
+
+def test_operators_calls_reach_devices(hub, rest):
+    """A message, an update of the twin, a look at the connection, a ban."""
+    device = hub.device("rest-1")
+    client = hub.broker.device(device)
+    client.subscribe("devices/rest-1/messages/devicebound/#", TWIN + "/PATCH/properties/desired/#")
+    sent = rest.ask("POST", "/devices/rest-1/messages/devicebound", b"hi",
+                    ("iothub-app-k", "v"), ("IoTHub-MessageId", "m-1"))
+    assert sent.status in (200, 204), sent
+    topic, body, *_ = client.message()
+    assert body == b"hi" and "k=v" in topic and "%24.mid=m-1" in topic, topic
+    patch = rest.ask("PATCH", "/twins/rest-1", {"properties": {"desired": {"a": {"b": 1}}}},
+                     ("If-Match", '"*"'))
+    assert patch.status == 200, patch
+    assert json.loads(client.message()[1]) == {"a": {"b": 1}, "$version": 2}
+    assert rest.ask("GET", "/devices/rest-1").json()["connectionState"] == "Connected"
+    shown = rest.ask("GET", "/devices/rest-1").json()
+    banned = rest.ask("PUT", "/devices/rest-1", dict(shown, status="disabled"),
+                      ("If-Match", '"*"'))
+    assert banned.status == 200, banned
+    assert client.wait_closed()
+    wait_until(lambda: rest.ask("GET", "/devices/rest-1").json()["connectionState"] ==
+               "Disconnected", "it is seen as gone")
+
+
+def test_telemetry_over_https(hub, operator):
+    """What a device posts is where operators find what others publish."""
+    device = hub.device("https-1")
+    sender = Rest(hub, device.hub_token())
+    sent = sender.ask("POST", "/devices/https-1/messages/events", b"posted",
+                      ("iothub-app-k", "v w"))
+    assert sent.status == 204, sent
+    topic, body, *_ = operator.message()
+    assert topic.startswith(seen(hub, device)) and "k=v%20w" in topic
+    assert body == b"posted"
+    # An id that has no topics in MQTT can be heard too, and under no other device's name.
+    Rest(hub).ask("PUT", "/devices/a%23b", {"deviceId": "a#b", "authentication": {
+        "type": "sas", "symmetricKey": {"primaryKey": base64.b64encode(b"k" * 32).decode(),
+                                        "secondaryKey": base64.b64encode(b"l" * 32).decode()}}})
+    odd = Rest(hub, sas.hub_token(b"k" * 32, hub.name, "a#b"))
+    assert odd.ask("POST", "/devices/a%23b/messages/events", b"odd").status == 204
+    assert operator.message()[0].startswith(f"latchkey/{hub.name}/a%23b/messages/events/")
 
 
 # ---- restarts

@@ -11,7 +11,7 @@ import pytest
 from lib import sas
 from lib.hubbroker import OPERATOR, OPERATOR_PASSWORD, HubBroker
 from lib.node import Device as NodeDevice
-from lib.node import command
+from lib.node import command, env_of
 from lib.process import wait_until
 from lib.service import BUILD, Service
 
@@ -158,6 +158,35 @@ def test_device(hub, registered, make_device, tmp_path):
     second.do("open", connectionString=registered)
     device.event("disconnect")
     second.do("send", body="{}")
+
+
+def test_method(hub, registered, make_device):
+    """Row 10: the operators' SDK asks, the device's SDK answers; 404 while it is away."""
+    text = hub.tool("policy", hub.name, "iothubowner").strip()
+    asker = subprocess.Popen(
+        hub.network.command(command("hub_method.js", text, "node-hub-1")),
+        env=env_of(hub.service), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(**call):
+        asker.stdin.write(json.dumps(call) + "\n")
+        asker.stdin.flush()
+
+    def answer():
+        return json.loads(asker.stdout.readline())
+
+    call = {"methodName": "reboot", "payload": {"delay": 5}, "responseTimeoutInSeconds": 30}
+    ask(**call)
+    assert answer()["status"] == 404
+    device = make_device()
+    device.do("open", connectionString=registered)
+    device.do("onMethod", name="reboot", status=203, payload={"done": True})
+    ask(connectTimeoutInSeconds=30, **call)
+    got = device.event("method")
+    assert (got["name"], got["payload"]) == ("reboot", {"delay": 5})
+    assert answer()["result"] == {"status": 203, "payload": {"done": True}}
+    asker.stdin.close()
+    asker.stdout.close()
+    asker.wait(20)
 
 
 def test_refused(hub, registered, make_device):

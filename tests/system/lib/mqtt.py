@@ -66,7 +66,8 @@ class Client:
         self._data = b""
         self._lock = threading.Lock()
         self._end = threading.Event()
-        threading.Thread(target=self._read_all, daemon=True).start()
+        self._thread = threading.Thread(target=self._read_all, daemon=True)
+        self._thread.start()
 
     # ---- packets: one thread at a time uses the TLS session, and waits without it
 
@@ -197,8 +198,12 @@ class Client:
 
     def drop(self):
         """Without a DISCONNECT: the will is published."""
-        try:
-            self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        with self._lock:
+            try:
+                self.socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        # Closed under it, the thread would read what gets the descriptor next.
+        self._thread.join(self.timeout_s)
+        assert not self._thread.is_alive()
         self.socket.close()
