@@ -419,6 +419,9 @@ recheck_run(struct lk_txn *tx, void *arg)
 
     t->stands = err == LK_OK && now.version == t->errand.version;
     lk_errand_fini(&now);
+    if (err == LK_OK && t->stands && t->errand.kind == LK_ERRAND_ASSIGN) {
+        err = lk_errand_place_judge(tx, t);
+    }
     return err == LK_ERR_NOT_FOUND ? LK_OK : err;
 }
 
@@ -431,6 +434,8 @@ recheck_done(void *arg, enum lk_err err)
         lk_errand_postpone(t, err, 0, "the store could not be asked");
     } else if (!t->stands) {
         lk_errand_end(t);
+    } else if (t->unfit != NULL) {
+        lk_errand_unfit(t);
     } else {
         t->then(t);
     }

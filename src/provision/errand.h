@@ -64,13 +64,14 @@ struct lk_errand_try {
     struct lk_provision *p;
     struct lk_keyring *ring; /* referenced */
     struct lk_errand errand;
-    struct lk_errand_body body;       /* ASSIGN */
-    struct lk_registration record;    /* ASSIGN: as it was loaded */
-    struct lk_hub hub;                /* that is called, and so is old_hub if it is elsewhere */
-    struct lk_hub old_hub;            /* ASSIGN: that the device leaves; name "": none */
-    bool linked;                      /* hub is still there */
-    bool reserved, old_reserved;      /* to be released */
-    bool stands;                      /* the errand was there when the store was last asked */
+    struct lk_errand_body body;    /* ASSIGN */
+    struct lk_registration record; /* ASSIGN: as it was loaded */
+    struct lk_hub hub;             /* that is called, and so is old_hub if it is elsewhere */
+    struct lk_hub old_hub;         /* ASSIGN: that the device leaves; name "": none */
+    bool linked;                   /* hub is still there */
+    bool reserved, old_reserved;   /* to be released */
+    bool stands;                   /* the errand was there when the store was last asked */
+    int32_t unfit_code;
     const char *unfit;                /* why the device is not to have its hub any more, or NULL */
     struct lk_hub_snapshot carried;   /* of the old hub */
     struct lk_hub_snapshot present;   /* of the hub itself */
@@ -88,6 +89,15 @@ struct lk_errand_try {
 /* errand_assign.c, errand_leave.c: one try, begun; each ends in one of the calls below. */
 void lk_errand_assign_try(struct lk_errand_try *t);
 void lk_errand_leave_try(struct lk_errand_try *t);
+
+/*
+ * Part of a transaction: of an ASSIGN to a hub elsewhere, sets unfit when the device id is another
+ * registration's there. Whose an identity is only we can know, and only of our own registrations:
+ * what an operator, or another service, has made there is taken over.
+ */
+LK_MUST_CHECK enum lk_err lk_errand_place_judge(struct lk_txn *tx, struct lk_errand_try *t);
+/* Write that nothing will come of it, for the reason in unfit. */
+void lk_errand_unfit(struct lk_errand_try *t);
 
 /* Ask the store whether the errand still stands; then() is not called when it does not. */
 void lk_errand_recheck(struct lk_errand_try *t, void (*then)(struct lk_errand_try *t));

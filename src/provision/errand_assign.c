@@ -44,6 +44,31 @@ comes_again(const struct lk_errand_try *t)
            strcmp(t->record.device_id, t->body.device_id) == 0;
 }
 
+enum lk_err
+lk_errand_place_judge(struct lk_txn *tx, struct lk_errand_try *t)
+{
+    char scope[LK_ID_SCOPE_MAX + 1], id[LK_REGISTRATION_ID_MAX + 1];
+    enum lk_err err;
+
+    if (target_is_ours(t)) {
+        return LK_OK; /* that hub knows for itself */
+    }
+    err = lk_txn_registration_at(tx, t->body.hub, t->body.device_id, t->errand.owner,
+                                 t->errand.name, scope, id);
+    if (err != LK_OK) {
+        return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+    }
+    lk_log(LK_LOG_WARNING, "registration.device_id_taken",
+           LK_F_TEXT("request_id", t->body.request_id), LK_F_TEXT("scope", t->errand.owner),
+           LK_F_TEXT("registration_id", t->errand.name), LK_F_TEXT("hub", t->body.hub),
+           LK_F_TEXT("device_id", t->body.device_id), LK_F_TEXT("owner_scope", scope),
+           LK_F_TEXT("owner_registration_id", id),
+           LK_F_TEXT("reason", "its registration is still there"));
+    t->unfit = LK_NAME_TAKEN;
+    t->unfit_code = LK_DPS_HUB_REFUSED;
+    return LK_OK;
+}
+
 /* ---- the outcome -------------------------------------------------------------------------------
  */
 
@@ -154,7 +179,11 @@ outcome_run(struct lk_txn *tx, void *arg)
     enum lk_err err = lk_txn_registration_get(tx, t->errand.owner, t->errand.name, &r);
 
     t->stands = err == LK_OK && r.status == LK_REG_ASSIGNING && r.generation == t->errand.version;
-    if (t->stands) {
+    if (t->stands && t->fail_code == 0 && (err = lk_errand_place_judge(tx, t)) == LK_OK &&
+        t->unfit != NULL) {
+        fail_set(t, t->unfit_code, t->unfit, "");
+    }
+    if (t->stands && err == LK_OK) {
         err = t->fail_code != 0 ? fail_in_txn(tx, t, &r) : assigned_in_txn(tx, t, &r);
     }
     if (t->stands && err == LK_ERR_EXISTS) {
@@ -199,6 +228,12 @@ fail(struct lk_errand_try *t, int32_t code, const char *why, const char *detail)
 {
     fail_set(t, code, why, detail);
     outcome(t);
+}
+
+void
+lk_errand_unfit(struct lk_errand_try *t)
+{
+    fail(t, t->unfit_code, t->unfit, "");
 }
 
 /* A step that did not succeed. What a hub will never take ends the errand. */
@@ -535,6 +570,7 @@ enrollment_judge(struct lk_txn *tx, struct lk_errand_try *t)
     }
     if (err == LK_ERR_NOT_FOUND || (err == LK_OK && !e.enabled)) {
         t->unfit = "The enrollment was disabled or deleted meanwhile";
+        t->unfit_code = LK_DPS_NO_HUB;
         err = LK_OK;
     }
     lk_enrollment_fini(&e);
@@ -555,6 +591,7 @@ hubs_load(struct lk_txn *tx, struct lk_errand_try *t)
     }
     if (target.name[0] == '\0') {
         t->unfit = "The hub is no longer linked";
+        t->unfit_code = LK_DPS_NO_HUB;
     }
     t->hub = target;
     if (moves(t) && t->body.migrate && t->old_hub.name[0] != '\0' &&
@@ -588,10 +625,10 @@ load_run(struct lk_txn *tx, void *arg)
     }
     if ((err = lk_errand_body_open(t->ring, t->record.scope, t->record.id, e->version, &e->sealed,
                                    &t->body)) != LK_OK ||
-        (err = enrollment_judge(tx, t)) != LK_OK) {
+        (err = enrollment_judge(tx, t)) != LK_OK || (err = hubs_load(tx, t)) != LK_OK) {
         return err;
     }
-    return hubs_load(tx, t);
+    return t->unfit != NULL ? LK_OK : lk_errand_place_judge(tx, t);
 }
 
 static void
@@ -604,7 +641,7 @@ load_done(void *arg, enum lk_err err)
     } else if (!t->stands) {
         lk_errand_end(t);
     } else if (t->unfit != NULL) {
-        fail(t, LK_DPS_NO_HUB, t->unfit, "");
+        lk_errand_unfit(t);
     } else {
         old_step(t);
     }

@@ -195,6 +195,10 @@ sq_registration_page_of_group(struct lk_txn *tx, const char *scope, const struct
 enum lk_err sq_registration_count_of_group(struct lk_txn *tx, const char *scope,
                                            const struct store_key *group, int64_t limit,
                                            int64_t *ret);
+enum lk_err sq_registration_at(struct lk_txn *tx, const char *hub, const char *device_id,
+                               const char *scope, const struct store_key *own,
+                               char ret_scope[LK_ID_SCOPE_MAX + 1],
+                               char ret_id[LK_REGISTRATION_ID_MAX + 1]);
 enum lk_err sq_registration_of_ek_elsewhere(struct lk_txn *tx, const char *scope,
                                             const uint8_t ek_id[LK_EK_ID_LEN],
                                             const struct store_key *own,

@@ -256,3 +256,34 @@ sq_registration_of_ek_elsewhere(struct lk_txn *tx, const char *scope,
     }
     return q->err;
 }
+
+enum lk_err
+sq_registration_at(struct lk_txn *tx, const char *hub, const char *device_id, const char *scope,
+                   const struct store_key *own, char ret_scope[LK_ID_SCOPE_MAX + 1],
+                   char ret_id[LK_REGISTRATION_ID_MAX + 1])
+{
+    static const char sql[] =
+        "SELECT scope, id FROM registration WHERE hub = ?1 AND hub <> '' AND device_id = ?2"
+        " AND status <> 0 AND (scope <> ?3 OR lower_id <> ?4) LIMIT 1";
+    char of_scope[LK_ID_SCOPE_MAX + 1], id[LK_REGISTRATION_ID_MAX + 1];
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
+        return err;
+    }
+    sq_bind_text(q, 1, hub);
+    sq_bind_text(q, 2, device_id);
+    sq_bind_text(q, 3, scope);
+    sq_bind_text(q, 4, own->text);
+    if ((err = sq_step(q)) != LK_OK) {
+        return err;
+    }
+    sq_text(q, 0, of_scope, sizeof(of_scope));
+    sq_text(q, 1, id, sizeof(id));
+    if (q->err == LK_OK) {
+        memcpy(ret_scope, of_scope, sizeof(of_scope));
+        memcpy(ret_id, id, sizeof(id));
+    }
+    return q->err;
+}

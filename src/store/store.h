@@ -369,6 +369,12 @@ lk_txn_registration_page(struct lk_txn *tx, const char *scope, const char *after
 LK_MUST_CHECK enum lk_err lk_txn_registration_page_of_group(
     struct lk_txn *tx, const char *scope, const char *group, const char *after, size_t limit,
     enum lk_err (*each)(void *ctx, const struct lk_registration *), void *ctx);
+/* A registration other than own_id of scope that names this hub and device id. LK_ERR_NOT_FOUND. */
+LK_MUST_CHECK enum lk_err lk_txn_registration_at(struct lk_txn *tx, const char *hub,
+                                                 const char *device_id, const char *scope,
+                                                 const char *own_id,
+                                                 char ret_scope[LK_ID_SCOPE_MAX + 1],
+                                                 char ret_id[LK_REGISTRATION_ID_MAX + 1]);
 /* Registrations of a group, counted up to limit: for quotas. Walks an index. */
 LK_MUST_CHECK enum lk_err lk_txn_registration_count_of_group(struct lk_txn *tx, const char *scope,
                                                              const char *group, int64_t limit,

@@ -461,6 +461,19 @@ lk_txn_registration_page_of_group(struct lk_txn *tx, const char *scope, const ch
 }
 
 enum lk_err
+lk_txn_registration_at(struct lk_txn *tx, const char *hub, const char *device_id, const char *scope,
+                       const char *own_id, char ret_scope[LK_ID_SCOPE_MAX + 1],
+                       char ret_id[LK_REGISTRATION_ID_MAX + 1])
+{
+    struct store_key own;
+
+    if (store_key_of(own_id, &own) != LK_OK) {
+        return LK_ERR_ARG;
+    }
+    return sq_registration_at(tx, hub, device_id, scope, &own, ret_scope, ret_id);
+}
+
+enum lk_err
 lk_txn_registration_count_of_group(struct lk_txn *tx, const char *scope, const char *group,
                                    int64_t limit, int64_t *ret)
 {

@@ -20,3 +20,6 @@ CREATE TABLE errand (
 
 CREATE INDEX errand_due ON errand (hub, due_ms);
 CREATE INDEX errand_deadline ON errand (deadline_ms);
+
+-- Whose a device id at a hub elsewhere is.
+CREATE INDEX registration_device ON registration (hub, device_id) WHERE hub <> '';

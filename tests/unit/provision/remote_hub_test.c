@@ -708,6 +708,57 @@ unlinked_meanwhile(void **state)
     assert_failed(f, LK_DPS_NO_HUB);
 }
 
+/* ---- whose a device id is ----------------------------------------------------------------------
+ */
+
+static void
+device_id_set(struct lk_enrollment *e, void *arg)
+{
+    assert_int_equal(lk_strcpy(e->device_id, sizeof(e->device_id), arg), LK_OK);
+}
+
+/* Another enrollment names a device that is registered: it fails, and the hub is not asked. Once
+ * the operator has deleted that registration the name is free. */
+static void
+the_id_is_anothers(void **state)
+{
+    struct fixture *f = *state;
+    struct softtpm_key *other_ek = softtpm_key_generate(SOFTTPM_P256);
+    struct softtpm *tpm = softtpm_new(other_ek, srk);
+    struct rig_device thief = {.rig = &f->rig, .scope = RIG_SCOPE, .id = "dev-2", .tpm = tpm};
+    RIG_AUTO_ANSWER struct rig_answer a = {.answered = false};
+    char id[] = "dev-1", hub[] = REMOTE_HUB;
+
+    assign_first(f);
+    rig_enroll(&f->rig, RIG_SCOPE, "dev-2", tpm, NULL);
+    rig_enrollment_change(&f->rig, "dev-2", hub_set, hub);
+    rig_enrollment_change(&f->rig, "dev-2", device_id_set, id);
+    rig_attest(&thief);
+    rest(f);
+    rig_poll(&thief, thief.token, thief.operation_id, &a);
+    assert_int_equal(a.state.status, LK_DPS_FAILED);
+    assert_int_equal(a.state.error_code, LK_DPS_HUB_REFUSED);
+
+    rig_write(&f->rig, record_delete_run, NULL);
+    rig_attest(&thief);
+    wait_calls(f, 2);
+    expect(1, "create " REMOTE_HUB " dev-1");
+    answer(1, LK_ERR_EXISTS);
+    wait_calls(f, 3);
+    answer_found(2, "e1", calls[0].keys[0], NULL, NULL);
+    wait_calls(f, 4);
+    expect(3, "update " REMOTE_HUB " dev-1");
+    assert_memory_not_equal(calls[3].keys[1], calls[0].keys[0], 32);
+    answer(3, LK_OK);
+    rest(f);
+
+    rig_attest(&f->device); /* and now it is the thief's */
+    rest(f);
+    assert_failed(f, LK_DPS_HUB_REFUSED);
+    softtpm_free(tpm);
+    softtpm_key_free(other_ek);
+}
+
 /* ---- moving ------------------------------------------------------------------------------------
  */
 
@@ -994,6 +1045,7 @@ main(void)
         CASE(disabled_meanwhile),
         CASE(record_deleted_meanwhile),
         CASE(unlinked_meanwhile),
+        CASE(the_id_is_anothers),
         CASE(moves_between_them),
         CASE(moves_with_a_reset),
         CASE(moves_onto_a_leftover),

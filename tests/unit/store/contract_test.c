@@ -1098,6 +1098,53 @@ errands(void **state)
     lk_errand_fini(&l.got);
 }
 
+struct place {
+    const char *hub, *device_id, *own;
+    char scope[LK_ID_SCOPE_MAX + 1], id[LK_REGISTRATION_ID_MAX + 1];
+};
+
+static enum lk_err
+place_run(struct lk_txn *tx, void *arg)
+{
+    struct place *p = (struct place *)arg;
+
+    return lk_txn_registration_at(tx, p->hub, p->device_id, SCOPE, p->own, p->scope, p->id);
+}
+
+/* Who is at a hub under a device id, which letter case tells apart, but for the asker and what was
+ * deleted. */
+static void
+registration_at(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct lk_registration r;
+    struct place p = {.hub = "hub-a", .device_id = "Dev-1", .own = "other"};
+
+    registration_make(&r, "Reg-1", 1);
+    (void)strcpy(r.hub, "hub-a");
+    (void)strcpy(r.device_id, "Dev-1");
+    assert_int_equal(do_reg_put(f, &r, 0), LK_OK);
+    lk_registration_fini(&r);
+    assert_int_equal(in_read(f, place_run, &p), LK_OK);
+    assert_string_equal(p.scope, SCOPE);
+    assert_string_equal(p.id, "Reg-1");
+    p.own = "REG-1";
+    assert_int_equal(in_read(f, place_run, &p), LK_ERR_NOT_FOUND);
+    p.own = "";
+    assert_int_equal(in_read(f, place_run, &p), LK_ERR_ARG);
+    p.own = "other";
+    p.device_id = "dev-1";
+    assert_int_equal(in_read(f, place_run, &p), LK_ERR_NOT_FOUND);
+    p.device_id = "Dev-1";
+    p.hub = "hub-b";
+    assert_int_equal(in_read(f, place_run, &p), LK_ERR_NOT_FOUND);
+    p.hub = "";
+    assert_int_equal(in_read(f, place_run, &p), LK_ERR_NOT_FOUND);
+    p.hub = "hub-a";
+    assert_int_equal(do_reg_delete(f, "reg-1", NULL), LK_OK);
+    assert_int_equal(in_read(f, place_run, &p), LK_ERR_NOT_FOUND);
+}
+
 /* An errand for a registration goes with it. */
 static void
 errand_of_a_deleted_registration(void **state)
@@ -1300,6 +1347,7 @@ main(int argc, char **argv)
         CASE(hubs),
         CASE(identities),
         CASE(errands),
+        CASE(registration_at),
         CASE(errand_of_a_deleted_registration),
         CASE(identity_pages),
         CASE(audit_chain),
