@@ -1,4 +1,5 @@
-/* Tests of src/provision/errand_body.c: what an errand is about comes back as it was, or not at all. */
+/* Tests of src/provision/errand_body.c: what an errand is about comes back as it was, or not at
+ * all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -156,20 +157,20 @@ other_forms(void **state)
     assert_int_equal(lk_keyring_unseal(ring, place, sealed.data, sealed.len, &bytes), LK_OK);
     for (size_t len = 0; len < bytes.len; len++) {
         lk_buf_reset(&again);
-        assert_int_equal(
-            lk_keyring_seal(ring, place, bytes.data, len, &lk_rand_system, &again), LK_OK);
+        assert_int_equal(lk_keyring_seal(ring, place, bytes.data, len, &lk_rand_system, &again),
+                         LK_OK);
         assert_int_equal(lk_errand_body_open(ring, SCOPE, "dev-1", 7, &again, &got), LK_ERR_STORE);
     }
     bytes.data[0]++;
     lk_buf_reset(&again);
-    assert_int_equal(
-        lk_keyring_seal(ring, place, bytes.data, bytes.len, &lk_rand_system, &again), LK_OK);
+    assert_int_equal(lk_keyring_seal(ring, place, bytes.data, bytes.len, &lk_rand_system, &again),
+                     LK_OK);
     assert_int_equal(lk_errand_body_open(ring, SCOPE, "dev-1", 7, &again, &got), LK_ERR_STORE);
     bytes.data[0]--;
     assert_int_equal(lk_buf_put_u8(&bytes, 0), LK_OK);
     lk_buf_reset(&again);
-    assert_int_equal(
-        lk_keyring_seal(ring, place, bytes.data, bytes.len, &lk_rand_system, &again), LK_OK);
+    assert_int_equal(lk_keyring_seal(ring, place, bytes.data, bytes.len, &lk_rand_system, &again),
+                     LK_OK);
     assert_int_equal(lk_errand_body_open(ring, SCOPE, "dev-1", 7, &again, &got), LK_ERR_STORE);
 }
 
