@@ -68,7 +68,7 @@ def fresh(hubs):
 class Registration:
     """A device under way: registered, and polled by hand."""
 
-    def __init__(self, service, registration_id, hub, twin=None):
+    def __init__(self, service, registration_id, hub, twin=None, *more):
         self.service = service
         self.device = Device(service, registration_id, SoftTpm("ecc"), NODE)
         options = ["--allocation", "static", "--hub", hub]
@@ -76,7 +76,7 @@ class Registration:
             options += ["--initial-twin", os.path.join(service.directory, "twin.json")]
             with open(options[-1], "w", encoding="utf-8") as file:
                 json.dump(twin, file)
-        service.enroll(self.device, *options)
+        service.enroll(self.device, *options, *more)
         self.flow = self.token = None
 
     def begin(self):
@@ -226,6 +226,19 @@ def test_a_shared_key_device_is_left_alone(service, hubs, tmp_path):
     assert west.keys("member-1") == (primary, secondary)
     assert device.run()["substatus"] == "reprovisionedToInitialAssignment"
     assert west.taken() == ["GET /devices/member-1"]
+
+
+def test_the_id_of_another(service, hubs):
+    """An enrollment that names another's device ID gets nothing, and the hub is not asked."""
+    west = hubs[WEST]
+    owner = Registration(service, "owned-1", WEST)
+    owner.run()
+    west.taken()
+    thief = Registration(service, "thief-1", WEST, None, "--device-id", "owned-1").begin()
+    assert thief.failure()["errorCode"] == 400209
+    assert west.taken() == [] and west.keys("owned-1")[0] == owner.device.key
+    told = [line for line in service.log() if line["event"] == "registration.device_id_taken"]
+    assert told[-1]["owner_registration_id"] == "owned-1", told
 
 
 # ---- a hub that fails
