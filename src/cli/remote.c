@@ -31,7 +31,8 @@ struct lk_remote {
     struct lk_svc_connection connection;
     char *ca_file;
     CURL *easy;
-    char name[LK_HOST_NAME_MAX + 16];
+    char host[LK_HOST_NAME_MAX + 3];  /* as URLs have it: an IPv6 address in brackets */
+    char name[LK_HOST_NAME_MAX + 16]; /* and its port, where that is another than 443 */
     char curl_error[CURL_ERROR_SIZE]; /* of the last exchange */
     int status;                       /* of the last answer; 0: there was none */
     int32_t code;                     /* the service's errorCode; 0: none */
@@ -74,11 +75,8 @@ lk_remote_new(const struct lk_svc_connection *connection, const char *ca_file,
     if ((r->easy = curl_easy_init()) == NULL) {
         return LK_ERR_NOMEM;
     }
-    (void)snprintf(r->name, sizeof(r->name), c->is_ipv6 ? "[%s]" : "%s", c->host);
-    if (c->port != 443) {
-        (void)snprintf(r->name + strlen(r->name), sizeof(r->name) - strlen(r->name), ":%u",
-                       c->port);
-    }
+    (void)snprintf(r->host, sizeof(r->host), c->is_ipv6 ? "[%s]" : "%s", c->host);
+    (void)snprintf(r->name, sizeof(r->name), c->port == 443 ? "%s" : "%s:%u", r->host, c->port);
     *ret = lk_remote_take(&r);
     return LK_OK;
 }
@@ -114,12 +112,12 @@ token_make(const struct lk_remote *r, struct lk_buf *ret)
     uint8_t sig[LK_SAS_SIG_LEN];
     enum lk_err err;
 
-    if ((err = lk_sas_string_to_sign(c->host, expiry, &text)) != LK_OK ||
+    if ((err = lk_sas_string_to_sign(r->host, expiry, &text)) != LK_OK ||
         (err = lk_hmac(LK_SHA256, c->key, c->key_len, &LK_PART(text.data, text.len), 1, sig)) !=
             LK_OK) {
         return err;
     }
-    return lk_sas_format(c->host, expiry, sig, c->key_name, ret);
+    return lk_sas_format(r->host, expiry, sig, c->key_name, ret);
 }
 
 static enum lk_err

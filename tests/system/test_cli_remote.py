@@ -14,9 +14,10 @@ import pytest
 
 from lib.device import Device
 from lib.elsewhere import Elsewhere
-from lib.process import wait_until
+from lib.process import Process, wait_until
 from lib.service import HUB, SCOPE, Service, program
 from lib.softtpm import SoftTpm
+from lib.swtpm import free_port_pair
 from test_enrollment_cli import devices, ek64, ek_id, write_csv
 
 USAGE, DATA, NETWORK, UNAVAILABLE, EXISTS = 64, 65, 68, 69, 73
@@ -295,6 +296,28 @@ def test_connection_from_a_file(service, remote, tmp_path):
     run = remote.cli(*words, path, env=env, check=False)
     assert run.returncode == CONFIG and "SharedAccessKeyName: is missing" in run.stderr
     assert "AAAA" not in run.stderr
+
+
+def test_an_address_is_a_host(tmp_path):
+    """IPv6 in brackets, as the connection string of a service without a name has it."""
+    port = free_port_pair()
+    made = json.loads(subprocess.run(
+        [program("latchkey"), "init", "--data-dir", tmp_path / "data", "--listen", f"[::1]:{port}",
+         "--admin-listen", "none", "--json"], check=True, capture_output=True, text=True).stdout)
+    log = tmp_path / "log"
+    process = Process([program("latchkeyd"), "--config", made["config"]], log, log)
+    try:
+        wait_until(lambda: b"service.started" in log.read_bytes(), "it started")
+        string = made["connectionString"]
+        for host in (f"[::1]:{port}", f"localhost:{port}"):
+            run = subprocess.run(
+                [program("latchkey"), "hub", "list", "--connection", "-", "--ca-file",
+                 made["caFile"], "--json"], capture_output=True, text=True, timeout=60,
+                input=changed(string, HostName=host))
+            assert run.returncode == 0, run.stderr
+            assert json.loads(run.stdout)["name"] == made["hub"]
+    finally:
+        assert process.close() == 0
 
 
 def test_which_one_is_told(service, remote, tmp_path):
