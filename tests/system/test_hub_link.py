@@ -535,7 +535,7 @@ def test_hub_test_explains(service, hubs, tmp_path):
     assert "accepts this service" in done.stdout
     west.stop()
     failed = service.cli("hub", "test", WEST, check=False)
-    assert failed.returncode == 69 and "not reached" in failed.stderr, failed
+    assert failed.returncode == 68 and "not reached" in failed.stderr, failed
     west.start()
     wrong = Service(tmp_path / "wrong")
     string = tmp_path / "string"
