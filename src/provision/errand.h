@@ -86,7 +86,8 @@ struct lk_errand_try {
     void (*then)(struct lk_errand_try *t); /* after the store was asked */
 };
 
-/* errand_assign.c, errand_leave.c: one try, begun; each ends in one of the calls below. */
+/* errand_assign.c (its end: errand_outcome.c), errand_leave.c: one try, begun; each ends in one of
+ * the calls below. */
 void lk_errand_assign_try(struct lk_errand_try *t);
 void lk_errand_leave_try(struct lk_errand_try *t);
 
@@ -96,7 +97,12 @@ void lk_errand_leave_try(struct lk_errand_try *t);
  * what an operator, or another service, has made there is taken over.
  */
 LK_MUST_CHECK enum lk_err lk_errand_place_judge(struct lk_txn *tx, struct lk_errand_try *t);
-/* Write that nothing will come of it, for the reason in unfit. */
+/* The hub that the device is to be on is one of ours; errand.hub is then the one that it leaves. */
+bool lk_errand_target_is_ours(const struct lk_errand_try *t);
+/* Write the outcome of an ASSIGN: the device has its hub. Ends the try. */
+void lk_errand_outcome(struct lk_errand_try *t);
+/* Write that nothing will come of it; and that for the reason in unfit. detail may be "". */
+void lk_errand_give_up(struct lk_errand_try *t, int32_t code, const char *why, const char *detail);
 void lk_errand_unfit(struct lk_errand_try *t);
 
 /* Ask the store whether the errand still stands; then() is not called when it does not. */
