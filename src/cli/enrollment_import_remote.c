@@ -245,21 +245,40 @@ items_make(struct sending *s, enum lk_import_verdict verdict, json_t *items)
     return LK_OK;
 }
 
+/* In halves when the service takes fewer at a time. */
 static enum lk_err
-bulk_send(struct sending *s, enum lk_bulk_mode mode, enum lk_import_verdict verdict)
+items_send(struct sending *s, enum lk_bulk_mode mode, const json_t *items, size_t from,
+           size_t count)
 {
-    LK_AUTO(json) json_t *items = json_array();
+    LK_AUTO(json) json_t *some = json_array();
     LK_AUTO(json) json_t *errors = NULL;
-    enum lk_err err = items == NULL ? LK_ERR_NOMEM : items_make(s, verdict, items);
+    enum lk_err err = LK_OK;
 
-    if (err != LK_OK || json_array_size(items) == 0 ||
-        (err = lk_remote_bulk(s->remote, mode, items, &errors)) != LK_OK) {
-        return err;
+    for (size_t i = from; i < from + count; i++) {
+        if (json_array_append(some, json_array_get(items, i)) != 0) {
+            return LK_ERR_NOMEM;
+        }
+    }
+    if ((err = lk_remote_bulk(s->remote, mode, some, &errors)) == LK_ERR_FORMAT &&
+        lk_remote_code(s->remote) == LK_SVC_TOO_MANY && count > 1) {
+        err = items_send(s, mode, items, from, count / 2);
+        return err != LK_OK ? err : items_send(s, mode, items, from + count / 2, count - count / 2);
     }
     for (size_t i = 0; err == LK_OK && i < json_array_size(errors); i++) {
         err = error_take(s, json_array_get(errors, i));
     }
     return err;
+}
+
+static enum lk_err
+bulk_send(struct sending *s, enum lk_bulk_mode mode, enum lk_import_verdict verdict)
+{
+    LK_AUTO(json) json_t *items = json_array();
+    enum lk_err err = items == NULL ? LK_ERR_NOMEM : items_make(s, verdict, items);
+
+    return err != LK_OK || json_array_size(items) == 0
+               ? err
+               : items_send(s, mode, items, 0, json_array_size(items));
 }
 
 static enum lk_err

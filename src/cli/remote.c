@@ -87,10 +87,10 @@ lk_remote_name(const struct lk_remote *r)
     return r->name;
 }
 
-const char *
-lk_remote_message(const struct lk_remote *r)
+int32_t
+lk_remote_code(const struct lk_remote *r)
 {
-    return r->message;
+    return r->code;
 }
 
 void

@@ -34,8 +34,8 @@ const char *lk_remote_name(const struct lk_remote *r);
 
 /* Say why the last call failed, "latchkey: <what>: ...", and what to do; err's exit code. */
 int lk_remote_fail(const struct lk_remote *r, enum lk_err err, const char *what);
-/* What the service said, printable; "" when it said nothing. */
-const char *lk_remote_message(const struct lk_remote *r);
+/* The service's error code of the last call; 0: none. */
+int32_t lk_remote_code(const struct lk_remote *r);
 
 /* ---- any call --------------------------------------------------------------------------------
  */

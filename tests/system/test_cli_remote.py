@@ -506,6 +506,17 @@ def test_import_goes_on_after_an_interruption(make_service, tmp_path):
     assert len(created) == 3000
 
 
+def test_import_into_a_service_that_takes_fewer_rows_at_a_time(make_service, tmp_path):
+    service = make_service(bulk_max=3)
+    remote = Elsewhere(service)
+    rows = devices(25)
+    rows[12] = ("dev-000012", ek64(3))  # a key that an earlier row has
+    run = remote.cli("enrollment", "import", write_csv(tmp_path / "m.csv", rows), check=False)
+    assert run.returncode == DATA and "line 14: The endorsement key is that of" in run.stderr
+    assert run.stdout == f"24 enrollments imported into {remote.host}\n"
+    assert remote.cli("enrollment", "list", "--json").stdout.count("\n") == 24
+
+
 def test_import_is_stopped_by_hand(make_service, tmp_path):
     service = make_service()
     remote = Elsewhere(service)
