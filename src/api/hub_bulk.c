@@ -67,33 +67,35 @@ bulk_form(struct lk_hubapi_call *c)
 /* ---- one item --------------------------------------------------------------------------------
  */
 
-static bool
-has_twin(const struct lk_import_doc *doc)
-{
-    return doc->tags != NULL || doc->desired != NULL || doc->reported != NULL;
-}
-
-/* Give a device that was just made or updated its twin's sections, which were judged before. */
+/* Sections that were judged before take the place of what is there; those left out stay. */
 static enum lk_err
-twin_give(struct lk_hubapi_call *c, struct lk_txn *tx, const struct lk_import_doc *doc)
+twin_replace(struct lk_hubapi_call *c, struct lk_txn *tx, const struct lk_import_doc *doc,
+             const json_t *tags, const json_t *desired)
 {
-    struct lk_twin_patch patch = {.tags = doc->tags,
-                                  .desired = doc->desired,
-                                  .reported = doc->reported,
-                                  .how = LK_TWIN_REPLACE};
+    struct lk_twin_patch patch = {
+        .tags = tags, .desired = desired, .reported = doc->reported, .how = LK_TWIN_REPLACE};
     char error[LK_TWIN_ERROR_CAP];
 
-    return has_twin(doc)
-               ? lk_twin_change(tx, c->hub, doc->device.d.id.device_id, &patch, NULL, NULL, error)
-               : LK_OK;
+    return lk_twin_change(tx, c->hub, doc->device.d.id.device_id, &patch, NULL, NULL, error);
 }
 
+/* What a device begins with is version 1 of it, but for what it would have reported itself. */
 static enum lk_err
 item_create(struct lk_hubapi_call *c, struct lk_txn *tx, const struct lk_import_doc *doc)
 {
-    enum lk_err err = lk_hubapi_device_create(c, tx, &doc->device);
+    struct lk_twin_patch begin = {
+        .tags = doc->tags, .desired = doc->desired, .how = LK_TWIN_REPLACE};
+    char error[LK_TWIN_ERROR_CAP];
+    enum lk_err err;
 
-    return err != LK_OK ? err : twin_give(c, tx, doc);
+    if ((err = lk_hubapi_device_create(c, tx, &doc->device)) != LK_OK) {
+        return err;
+    }
+    if ((doc->tags != NULL || doc->desired != NULL) &&
+        (err = lk_twin_begin(tx, c->hub, doc->device.d.id.device_id, &begin, error)) != LK_OK) {
+        return err;
+    }
+    return twin_replace(c, tx, doc, NULL, NULL);
 }
 
 static enum lk_err
@@ -102,7 +104,7 @@ item_update(struct lk_hubapi_call *c, struct lk_txn *tx, const struct lk_import_
 {
     enum lk_err err = lk_hubapi_device_update(c, tx, &doc->device, etag);
 
-    return err != LK_OK ? err : twin_give(c, tx, doc);
+    return err != LK_OK ? err : twin_replace(c, tx, doc, doc->tags, doc->desired);
 }
 
 static enum lk_err

@@ -225,7 +225,8 @@ def test_bulk_modes(hub):
         "isSuccessful": True, "errors": [], "warnings": []}, made
     twin = hub.ask("GET", "/twins/bulk-1").json()
     assert twin["tags"] == {"floor": 3} and twin["properties"]["desired"]["rate"] == 5
-    assert twin["status"] == "disabled"
+    assert twin["properties"]["desired"]["$version"] == 1 and twin["status"] == "disabled"
+    assert hub.ask("GET", "/twins/bulk-2").json()["version"] == twin["version"] == 1
     device = hub.device("GET", "bulk-1").json()
 
     assert hub.bulk({"id": "bulk-1", "importMode": "Update", "status": "enabled"}).status == 200
