@@ -46,6 +46,14 @@ class Closed(Exception):
     """The broker ended the connection."""
 
 
+def connected(address, ca_file, host, timeout_s):
+    """A socket, over TLS unless ca_file is None."""
+    plain = socket.create_connection(address, timeout=timeout_s)
+    if ca_file is None:
+        return plain
+    return ssl.create_default_context(cafile=ca_file).wrap_socket(plain, server_hostname=host)
+
+
 class Client:
     """One connection. acknowledge False leaves messages with QoS 1 without a PUBACK."""
 
@@ -56,12 +64,14 @@ class Client:
         self.answers = queue.Queue()
         self.session_present = None
         self._next_id = 0
-        plain = socket.create_connection(address, timeout=timeout_s)
-        if ca_file is None:
-            self.socket = plain
-        else:
-            context = ssl.create_default_context(cafile=ca_file)
-            self.socket = context.wrap_socket(plain, server_hostname=host)
+        try:
+            self.socket = connected(address, ca_file, host, timeout_s)
+        except ssl.SSLCertVerificationError:
+            raise
+        except ssl.SSLError:
+            # Once, on a machine under heavy load, Mosquitto 2.0.11 began a connection that came
+            # right after a refused one with bytes that were no TLS. Devices try again, too.
+            self.socket = connected(address, ca_file, host, timeout_s)
         self.socket.setblocking(False)
         self._data = b""
         self._lock = threading.Lock()
