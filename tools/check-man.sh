@@ -58,24 +58,28 @@ compare() { # compare PAGE HELP-OPTIONS
         sed -n 's/^< /lacks /p; s/^> /names what no --help text does: /p')
 }
 
-check_command() { # check_command NAME
-    local name=$1 page=doc/man/latchkey-$1.1 options='' sub text
-    local subs
-    if "$latchkey" "$name" help 2>/dev/null | grep '^commands:' >/dev/null; then
-        subs=$(table "$latchkey" "$name")
-        for sub in $subs; do
-            text=$("$latchkey" "$name" "$sub" --help) || fail "latchkey $name $sub --help fails"
-            check_taken "$(help_options <<<"$text")" "$latchkey" "$name" "$sub"
-            options+=$text$'\n'
-            sed 's/\\-/-/g' "$page" 2>/dev/null |
-                grep -E "^\.B.*latchkey $name (.*[^a-z-])?$sub([^a-z-]|\$)" >/dev/null ||
-                fail "$page: no synopsis of latchkey $name $sub"
+# The help texts of a command, or of all below it, are added to $texts; each has its synopsis.
+walk() { # walk PAGE WORD...
+    local page=$1 sub text
+    shift
+    if "$latchkey" "$@" help 2>/dev/null | grep '^commands:' >/dev/null; then
+        for sub in $(table "$latchkey" "$@"); do
+            walk "$page" "$@" "$sub"
         done
-    else
-        options=$("$latchkey" "$name" --help) || fail "latchkey $name --help fails"
-        check_taken "$(help_options <<<"$options")" "$latchkey" "$name"
+        return
     fi
-    compare "$page" "$(help_options <<<"$options")"
+    text=$("$latchkey" "$@" --help) || fail "latchkey $* --help fails"
+    check_taken "$(help_options <<<"$text")" "$latchkey" "$@"
+    texts+=$text$'\n'
+    (($# == 1)) || sed 's/\\-/-/g' "$page" 2>/dev/null |
+        grep -E "^\.B.*latchkey ${*:1:$#-1} (.*[^a-z-])?${*: -1}([^a-z-]|\$)" >/dev/null ||
+        fail "$page: no synopsis of latchkey $*"
+}
+
+check_command() { # check_command NAME
+    local name=$1 page=doc/man/latchkey-$1.1 texts=''
+    walk "$page" "$name"
+    compare "$page" "$(help_options <<<"$texts")"
     grep -q "latchkey\\\\-$name (1)" doc/man/latchkey.1 || fail "latchkey(1) lacks latchkey-$name(1)"
 }
 
