@@ -30,7 +30,6 @@ sq_policy_put(struct lk_txn *tx, const struct lk_policy *p)
         " ON CONFLICT (scope, name) DO UPDATE"
         " SET rights = ?3, sealed_primary = ?4, sealed_secondary = ?5, updated_ms = ?6";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -42,10 +41,7 @@ sq_policy_put(struct lk_txn *tx, const struct lk_policy *p)
     sq_bind_blob(q, 4, p->sealed_primary.data, p->sealed_primary.len);
     sq_bind_blob(q, 5, p->sealed_secondary.data, p->sealed_secondary.len);
     sq_bind_int(q, 6, tx->now_ms);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return sq_run_one(q, LK_ERR_NOT_FOUND);
 }
 
 enum lk_err
@@ -79,7 +75,6 @@ sq_policy_delete(struct lk_txn *tx, const char *scope, const char *name)
 {
     static const char sql[] = "DELETE FROM policy WHERE scope = ?1 AND name = ?2";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -87,10 +82,7 @@ sq_policy_delete(struct lk_txn *tx, const char *scope, const char *name)
     }
     sq_bind_text(q, 1, scope);
     sq_bind_text(q, 2, name);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return sq_run_one(q, LK_ERR_NOT_FOUND);
 }
 
 enum lk_err

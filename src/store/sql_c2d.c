@@ -85,7 +85,6 @@ sq_c2d_update(struct lk_txn *tx, const struct lk_c2d *m)
     static const char sql[] =
         "UPDATE c2d SET lock = ?2, locked_until_ms = ?3, deliveries = ?4 WHERE seq = ?1";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -95,27 +94,20 @@ sq_c2d_update(struct lk_txn *tx, const struct lk_c2d *m)
     sq_bind_text(q, 2, m->lock);
     sq_bind_int(q, 3, m->locked_until_ms);
     sq_bind_int(q, 4, m->deliveries);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return sq_run_one(q, LK_ERR_NOT_FOUND);
 }
 
 enum lk_err
 sq_c2d_delete(struct lk_txn *tx, int64_t seq)
 {
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, "DELETE FROM c2d WHERE seq = ?1", &q)) != LK_OK) {
         return err;
     }
     sq_bind_int(q, 1, seq);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return sq_run_one(q, LK_ERR_NOT_FOUND);
 }
 
 enum lk_err

@@ -86,7 +86,6 @@ sq_errand_delete(struct lk_txn *tx, enum lk_errand_kind kind, const char *owner,
 {
     static const char sql[] = "DELETE FROM errand WHERE kind = ?1 AND owner = ?2 AND name = ?3";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -95,10 +94,7 @@ sq_errand_delete(struct lk_txn *tx, enum lk_errand_kind kind, const char *owner,
     sq_bind_int(q, 1, kind);
     sq_bind_text(q, 2, owner);
     sq_bind_text(q, 3, name);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return sq_run_one(q, LK_ERR_NOT_FOUND);
 }
 
 enum lk_err

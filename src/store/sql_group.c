@@ -18,7 +18,6 @@ group_write(struct lk_txn *tx, const char *sql, const struct store_key *key,
 {
     LK_AUTO_BUF struct lk_buf hubs = LK_BUF_INIT;
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK ||
@@ -29,10 +28,7 @@ group_write(struct lk_txn *tx, const char *sql, const struct store_key *key,
     sq_bind_text(q, 20, key->text);
     sq_bind_blob(q, 21, g->rules.data, g->rules.len);
     sq_bind_int(q, 22, g->created_ms);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return sq_run_one(q, LK_ERR_NOT_FOUND);
 }
 
 enum lk_err

@@ -22,7 +22,6 @@ sq_scope_insert(struct lk_txn *tx, const struct lk_scope *s)
     static const char sql[] = "INSERT INTO scope (id, created_ms) VALUES (?1, ?2)"
                               " ON CONFLICT DO NOTHING";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -30,10 +29,7 @@ sq_scope_insert(struct lk_txn *tx, const struct lk_scope *s)
     }
     sq_bind_text(q, 1, s->id);
     sq_bind_int(q, 2, s->created_ms);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_EXISTS;
+    return sq_run_one(q, LK_ERR_EXISTS);
 }
 
 /* LK_ERR_EXISTS: another scope is reached under this name. */
@@ -181,17 +177,13 @@ sq_hub_delete(struct lk_txn *tx, const char *name)
 {
     static const char sql[] = "DELETE FROM hub WHERE name = ?1";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
         return err;
     }
     sq_bind_text(q, 1, name);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return sq_run_one(q, LK_ERR_NOT_FOUND);
 }
 
 enum lk_err
@@ -248,7 +240,6 @@ sq_hub_policy_put(struct lk_txn *tx, const struct lk_hub_policy *p)
         " ON CONFLICT (hub, name) DO UPDATE"
         " SET rights = ?3, sealed_primary = ?4, sealed_secondary = ?5, updated_ms = ?6";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -260,10 +251,7 @@ sq_hub_policy_put(struct lk_txn *tx, const struct lk_hub_policy *p)
     sq_bind_blob(q, 4, p->sealed_primary.data, p->sealed_primary.len);
     sq_bind_blob(q, 5, p->sealed_secondary.data, p->sealed_secondary.len);
     sq_bind_int(q, 6, tx->now_ms);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return sq_run_one(q, LK_ERR_NOT_FOUND);
 }
 
 enum lk_err
@@ -297,7 +285,6 @@ sq_hub_policy_delete(struct lk_txn *tx, const char *hub, const char *name)
 {
     static const char sql[] = "DELETE FROM hub_policy WHERE hub = ?1 AND name = ?2";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -305,10 +292,7 @@ sq_hub_policy_delete(struct lk_txn *tx, const char *hub, const char *name)
     }
     sq_bind_text(q, 1, hub);
     sq_bind_text(q, 2, name);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return sq_run_one(q, LK_ERR_NOT_FOUND);
 }
 
 enum lk_err

@@ -69,6 +69,8 @@ LK_MUST_CHECK enum lk_err sq_step(struct sq *q);
 LK_MUST_CHECK enum lk_err sq_run(struct sq *q);
 /* As sq_run(), with the number of rows that were changed. */
 LK_MUST_CHECK enum lk_err sq_change(struct sq *q, int *ret_rows);
+/* As sq_run(), for a statement that changes one row; none: it changed none. */
+LK_MUST_CHECK enum lk_err sq_run_one(struct sq *q, enum lk_err none);
 /* sq_use(), sq_run(). */
 LK_MUST_CHECK enum lk_err sq_exec(struct store_conn *c, const char *sql);
 

@@ -125,17 +125,13 @@ sq_registration_put(struct lk_txn *tx, const struct store_key *key, const struct
         " ON CONFLICT (scope, lower_id) DO UPDATE" REGISTRATION_SET
         " WHERE registration.generation = ?3";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, expected_generation > 0 ? update : upsert, &q)) != LK_OK) {
         return err;
     }
     registration_bind(q, key, r, expected_generation);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_PRECONDITION;
+    return sq_run_one(q, LK_ERR_PRECONDITION);
 }
 
 /* Hand over each row of q. */

@@ -109,6 +109,15 @@ sq_change(struct sq *q, int *ret_rows)
 }
 
 enum lk_err
+sq_run_one(struct sq *q, enum lk_err none)
+{
+    int rows;
+    enum lk_err err = sq_change(q, &rows);
+
+    return err != LK_OK ? err : rows == 1 ? LK_OK : none;
+}
+
+enum lk_err
 sq_exec(struct store_conn *c, const char *sql)
 {
     LK_AUTO(sq) struct sq *q = NULL;

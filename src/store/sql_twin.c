@@ -83,7 +83,6 @@ sq_twin_put(struct lk_txn *tx, const struct lk_twin *t)
         " desired_meta = ?6, reported_meta = ?7, desired_version = ?8, reported_version = ?9,"
         " version = ?10, etag = ?11, updated_ms = ?12";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -101,10 +100,7 @@ sq_twin_put(struct lk_txn *tx, const struct lk_twin *t)
     sq_bind_int(q, 10, t->version);
     sq_bind_text(q, 11, t->etag);
     sq_bind_int(q, 12, t->updated_ms);
-    if ((err = sq_change(q, &rows)) != LK_OK) {
-        return err;
-    }
-    return rows == 1 ? LK_OK : LK_ERR_NOT_FOUND;
+    return sq_run_one(q, LK_ERR_NOT_FOUND);
 }
 
 enum lk_err
