@@ -5,9 +5,6 @@
  */
 #include "store/store_int.h"
 
-#include <signal.h>
-#include <string.h>
-
 #define READ_TRIES 3
 
 static enum lk_err
@@ -64,23 +61,14 @@ enum lk_err
 reader_start(struct lk_session *s)
 {
     struct store_reader *r = &s->reader;
-    sigset_t all, before;
-    int rc;
+    enum lk_err err;
 
     (void)pthread_mutex_init(&r->lock, NULL); /* neither can fail with default attributes */
     (void)pthread_cond_init(&r->wake, NULL);
     r->tail = &r->head;
-    /* Signals are for the threads that wait for them. */
-    (void)sigfillset(&all); /* none of the three can fail with these arguments */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&r->thread, NULL, reader_main, s);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0) {
-        store_error_set("reader thread: %s", strerror(rc));
-        return LK_ERR_NOMEM;
-    }
-    r->started = true;
-    return LK_OK;
+    err = store_thread_start(&r->thread, reader_main, s, "reader thread");
+    r->started = err == LK_OK;
+    return err;
 }
 
 void

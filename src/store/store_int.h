@@ -134,6 +134,9 @@ enum lk_err store_fields_check(const struct lk_enrollment *e);
 const char *store_text_cut(const char *text, char *buf, size_t cap);
 
 /* writer.c */
+/* Start a thread that no signal comes to; what names it in an error. LK_ERR_NOMEM. */
+enum lk_err store_thread_start(pthread_t *thread, void *(*run)(void *), void *arg,
+                               const char *what);
 enum lk_err writer_start(struct lk_store *st);
 void writer_stop(struct lk_store *st); /* after what is queued */
 /* Hand a finished job (result is set) back to its session. */

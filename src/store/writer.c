@@ -245,7 +245,7 @@ writer_main(void *arg)
 }
 
 enum lk_err
-writer_start(struct lk_store *st)
+store_thread_start(pthread_t *thread, void *(*run)(void *), void *arg, const char *what)
 {
     sigset_t all, before;
     int rc;
@@ -253,14 +253,22 @@ writer_start(struct lk_store *st)
     /* Signals are for the threads that wait for them. */
     (void)sigfillset(&all); /* none of the three can fail with these arguments */
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&st->writer, NULL, writer_main, st);
+    rc = pthread_create(thread, NULL, run, arg);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
-        store_error_set("writer thread: %s", strerror(rc));
+        store_error_set("%s: %s", what, strerror(rc));
         return LK_ERR_NOMEM;
     }
-    st->writer_started = true;
     return LK_OK;
+}
+
+enum lk_err
+writer_start(struct lk_store *st)
+{
+    enum lk_err err = store_thread_start(&st->writer, writer_main, st, "writer thread");
+
+    st->writer_started = err == LK_OK;
+    return err;
 }
 
 void
