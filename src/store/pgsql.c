@@ -45,7 +45,7 @@ conn_disconnect(struct pg_conn *c)
     c->pg = NULL;
     c->in_transaction = false;
     for (size_t i = 0; i < c->base.stmts_count; i++) {
-        ((struct pg_stmt *)c->base.stmts[i])->prepared_on = NULL;
+        ((struct pg_stmt *)c->base.stmts[i].q)->prepared_on = NULL;
     }
 }
 

@@ -20,7 +20,7 @@ struct sq_engine;
 
 /* A prepared statement, or one in use; the head of an engine's own struct. */
 struct sq {
-    const char *sql; /* the cache's key: the address of a string with static storage */
+    const char *sql; /* the address of a string that outlives the connection */
     struct store_conn *c;
     enum lk_err err; /* the first failure since sq_use(); later calls do nothing */
     bool in_use, temporary;
@@ -32,7 +32,10 @@ struct store_conn {
     bool writable;
     bool broken; /* a statement failed in this job */
     size_t stmts_count;
-    struct sq *stmts[SQ_STMTS_MAX];
+    struct {
+        const char *sql; /* the key, by its address; here, since each use of a statement looks */
+        struct sq *q;
+    } stmts[SQ_STMTS_MAX];
 };
 
 struct sq_engine {

@@ -14,7 +14,7 @@ sq_use(struct store_conn *c, const char *sql, struct sq **ret)
     enum lk_err err;
 
     for (size_t i = 0; i < c->stmts_count && q == NULL; i++) {
-        q = c->stmts[i]->sql == sql ? c->stmts[i] : NULL;
+        q = c->stmts[i].sql == sql ? c->stmts[i].q : NULL;
     }
     /* Stepped further out (a callback asks the same): make another. */
     nested = q != NULL && q->in_use;
@@ -27,7 +27,8 @@ sq_use(struct store_conn *c, const char *sql, struct sq **ret)
         q->c = c;
         q->temporary = nested;
         if (!nested) {
-            c->stmts[c->stmts_count++] = q;
+            c->stmts[c->stmts_count].sql = sql;
+            c->stmts[c->stmts_count++].q = q;
         }
     }
     q->in_use = true;
@@ -51,7 +52,7 @@ void
 sq_cache_clear(struct store_conn *c)
 {
     for (size_t i = 0; i < c->stmts_count; i++) {
-        c->engine->finalize(c->stmts[i]);
+        c->engine->finalize(c->stmts[i].q);
     }
     c->stmts_count = 0;
 }
