@@ -8,13 +8,8 @@
 static enum lk_err
 hub_find(struct lk_hubapi_call *c, struct lk_txn *tx)
 {
-    struct lk_hub hub = {.kind = LK_HUB_EMBEDDED};
-    enum lk_err err = lk_txn_hub_get(tx, c->hub, &hub);
+    enum lk_err err = lk_hub_is_ours(tx, c->hub);
 
-    if (err == LK_OK && hub.kind != LK_HUB_EMBEDDED) {
-        err = LK_ERR_NOT_FOUND;
-    }
-    lk_hub_fini(&hub);
     return err != LK_ERR_NOT_FOUND
                ? err
                : lk_hubapi_refuse(c, LK_HUBE_NO_HUB, "No hub is served under this host name");

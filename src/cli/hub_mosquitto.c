@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cmd_hub.h"
+#include "hub/registry.h"
 
 enum {
     OPT_CERT = LK_CLI_OPT_COMMAND,
@@ -81,11 +82,9 @@ static enum lk_err
 hub_find_run(struct lk_txn *tx, void *arg)
 {
     struct wish *w = (struct wish *)arg;
-    struct lk_hub hub = {.sealed_connection = LK_BUF_INIT};
-    enum lk_err err = lk_txn_hub_get(tx, w->hub, &hub);
+    enum lk_err err = lk_hub_is_ours(tx, w->hub);
 
-    w->found = err == LK_OK && hub.kind == LK_HUB_EMBEDDED;
-    lk_hub_fini(&hub);
+    w->found = err == LK_OK;
     return err == LK_ERR_NOT_FOUND ? LK_OK : err;
 }
 

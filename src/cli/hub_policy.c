@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cmd_hub.h"
+#include "hub/registry.h"
 
 enum { OPT_RIGHTS = LK_CLI_OPT_COMMAND, OPT_PRIMARY, OPT_SECONDARY, OPT_REVEAL, OPT_HOST };
 
@@ -89,18 +90,6 @@ call_options(struct policy_call *c, const struct lk_cli_form *form, int argc, ch
     return true;
 }
 
-/* LK_ERR_NOT_FOUND unless the hub is ours: one elsewhere has its own policies. */
-static enum lk_err
-hub_check(struct lk_txn *tx, const char *name)
-{
-    struct lk_hub hub = {.sealed_connection = LK_BUF_INIT};
-    enum lk_err err = lk_txn_hub_get(tx, name, &hub);
-    bool embedded = hub.kind == LK_HUB_EMBEDDED;
-
-    lk_hub_fini(&hub);
-    return err == LK_OK && !embedded ? LK_ERR_NOT_FOUND : err;
-}
-
 /* What was done to c's policy, and to which of its keys, or with which rights. */
 static enum lk_err
 audit(struct lk_txn *tx, const struct policy_call *c, const char *action, const char *what,
@@ -172,7 +161,7 @@ add_run(struct lk_txn *tx, void *arg)
     LK_AUTO_BUF struct lk_buf buf = LK_BUF_INIT;
     struct lk_hub_policy there = {.rights = 0};
     const char *rights = rights_text(c->policy.rights, &buf);
-    enum lk_err err = hub_check(tx, c->policy.hub);
+    enum lk_err err = lk_hub_is_ours(tx, c->policy.hub);
 
     if (err != LK_OK) {
         return err;
@@ -250,7 +239,7 @@ static enum lk_err
 policies_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
 {
     const char *hub = (const char *)l->ctx;
-    enum lk_err err = hub_check(tx, hub);
+    enum lk_err err = lk_hub_is_ours(tx, hub);
 
     (void)limit;
     return err != LK_OK ? err : lk_txn_hub_policy_each(tx, hub, policy_put, l);

@@ -5,6 +5,7 @@
 
 #include "base/codec.h"
 #include "base/json.h"
+#include "hub/registry.h"
 
 #define GROUP_BATCH_MAX 256u /* registrations whose ids are kept between reading and changing */
 
@@ -85,22 +86,17 @@ static enum lk_err
 registration_ban(struct lk_txn *tx, const struct lk_ban *ban, const struct lk_registration *r,
                  enum lk_ban_outcome *ret)
 {
-    struct lk_hub hub = {.sealed_connection = LK_BUF_INIT};
     enum lk_err err;
 
     *ret = LK_BAN_NOTHING;
     if (r->hub[0] == '\0') {
         return LK_OK;
     }
-    err = lk_txn_hub_get(tx, r->hub, &hub);
-    if (err == LK_ERR_NOT_FOUND || (err == LK_OK && hub.kind != LK_HUB_EMBEDDED)) {
+    if ((err = lk_hub_is_ours(tx, r->hub)) == LK_ERR_NOT_FOUND) {
         *ret = LK_BAN_ELSEWHERE;
-        err = LK_OK;
-    } else if (err == LK_OK) {
-        err = identity_change(tx, ban, r, ret);
+        return LK_OK;
     }
-    lk_hub_fini(&hub);
-    return err;
+    return err != LK_OK ? err : identity_change(tx, ban, r, ret);
 }
 
 enum lk_err

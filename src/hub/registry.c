@@ -146,8 +146,8 @@ device_judge(struct lk_hub_device *d)
     return LK_OK;
 }
 
-static enum lk_err
-hub_is_ours(struct lk_txn *tx, const char *name)
+enum lk_err
+lk_hub_is_ours(struct lk_txn *tx, const char *name)
 {
     struct lk_hub hub = {.sealed_connection = LK_BUF_INIT};
     enum lk_err err = lk_txn_hub_get(tx, name, &hub);
@@ -175,7 +175,7 @@ lk_hub_device_create(struct lk_hub_core *h, struct lk_txn *tx, struct lk_hub_dev
     struct lk_identity *id = &d->id;
     enum lk_err err;
 
-    if ((err = device_judge(d)) != LK_OK || (err = hub_is_ours(tx, id->hub)) != LK_OK) {
+    if ((err = device_judge(d)) != LK_OK || (err = lk_hub_is_ours(tx, id->hub)) != LK_OK) {
         return err;
     }
     id->owner_scope[0] = '\0';

@@ -14,6 +14,9 @@
 #define LK_HUB_KEY_MAX 64u
 #define LK_HUB_KEY_LEN 32u /* bytes of a key that is made here */
 
+/* LK_ERR_NOT_FOUND: there is no embedded hub of that name; one elsewhere is none of ours. */
+LK_MUST_CHECK enum lk_err lk_hub_is_ours(struct lk_txn *tx, const char *name);
+
 /* An identity in clear. Keys wipe themselves; length 0: the slot is empty. */
 struct lk_hub_device {
     struct lk_identity id;      /* its sealed keys are not for the caller */
