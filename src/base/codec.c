@@ -490,6 +490,24 @@ lk_utf8_next(const uint8_t *p, size_t left, uint32_t *ret)
     return len;
 }
 
+static bool
+is_white(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+void
+lk_trim(const char **text, size_t *len)
+{
+    while (*len > 0 && is_white((*text)[*len - 1])) {
+        (*len)--;
+    }
+    while (*len > 0 && is_white(**text)) {
+        (*text)++;
+        (*len)--;
+    }
+}
+
 void
 lk_ascii_lower(char *text)
 {

@@ -58,6 +58,9 @@ LK_MUST_CHECK enum lk_err lk_decimal_parse(const char *text, size_t len, uint64_
  */
 size_t lk_utf8_next(const uint8_t *p, size_t left, uint32_t *ret);
 
+/* Narrow (*text, *len) past blanks, tabs and line ends at both ends. */
+void lk_trim(const char **text, size_t *len);
+
 /* Lower-case ASCII letters in place; other bytes stay. */
 void lk_ascii_lower(char *text);
 

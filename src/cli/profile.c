@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/codec.h"
+
 struct reading {
     const char *file;
     unsigned line;
@@ -39,24 +41,6 @@ fail(struct reading *r, enum lk_err err, const char *fmt, ...)
 /* ---- lines ----------------------------------------------------------------------------------- */
 
 static bool
-is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-static void
-trim(const char **text, size_t *len)
-{
-    while (*len > 0 && is_blank((*text)[*len - 1])) {
-        (*len)--;
-    }
-    while (*len > 0 && is_blank(**text)) {
-        (*text)++;
-        (*len)--;
-    }
-}
-
-static bool
 name_ok(const char *text, size_t len)
 {
     static const char allowed[] =
@@ -80,7 +64,7 @@ section_read(struct reading *r, const char *line, size_t len)
         return fail(r, LK_ERR_FORMAT, "expected [name]");
     }
     name_len--;
-    trim(&name, &name_len);
+    lk_trim(&name, &name_len);
     if (!name_ok(name, name_len)) {
         return fail(r, LK_ERR_FORMAT, "expected [name] with at most %u letters, digits and - _ .",
                     LK_PROFILE_NAME_MAX);
@@ -143,10 +127,10 @@ setting_read(struct reading *r, const char *line, size_t len)
                     equals == NULL ? "\"key = value\" or [name]" : "[name] before the first key");
     }
     key_len = (size_t)(equals - line);
-    trim(&key, &key_len);
+    lk_trim(&key, &key_len);
     value = equals + 1;
     value_len = len - (size_t)(value - line);
-    trim(&value, &value_len);
+    lk_trim(&value, &value_len);
     if (key_len == strlen(connection) && memcmp(key, connection, key_len) == 0) {
         return connection_take(r, value, value_len);
     }
@@ -159,7 +143,7 @@ setting_read(struct reading *r, const char *line, size_t len)
 static enum lk_err
 line_read(struct reading *r, const char *line, size_t len)
 {
-    trim(&line, &len);
+    lk_trim(&line, &len);
     if (len == 0 || line[0] == '#') {
         return LK_OK;
     }

@@ -6,25 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/codec.h"
 #include "daemon/config_int.h"
 
 static bool
 is_blank(char ch)
 {
     return ch == ' ' || ch == '\t' || ch == '\r';
-}
-
-/* Narrow (*text, *len) past blanks at both ends. */
-static void
-trim(const char **text, size_t *len)
-{
-    while (*len > 0 && is_blank((*text)[*len - 1])) {
-        (*len)--;
-    }
-    while (*len > 0 && is_blank(**text)) {
-        (*text)++;
-        (*len)--;
-    }
 }
 
 static size_t
@@ -51,10 +39,10 @@ line_split(const struct lk_config_place *at, const char *line, size_t len, size_
         return lk_config_fail(at, "expected \"key = value\"");
     }
     key_len = (size_t)(equals - line);
-    trim(&key, &key_len);
+    lk_trim(&key, &key_len);
     value = equals + 1;
     value_len = len - (size_t)(value - line);
-    trim(&value, &value_len);
+    lk_trim(&value, &value_len);
     *ret_row = row_find(key, key_len);
     if (*ret_row == lk_config_rows_count) {
         return lk_config_fail(at, "unknown key \"%.*s\"", key_len > 64 ? 64 : (int)key_len, key);
@@ -89,7 +77,7 @@ line_read(struct lk_config_place *at, const char *line, size_t len, unsigned *li
     enum lk_err err;
 
     at->key = NULL;
-    trim(&line, &len);
+    lk_trim(&line, &len);
     if (len == 0 || line[0] == '#') {
         return LK_OK;
     }

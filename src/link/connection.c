@@ -139,22 +139,13 @@ part_take(const char *text, size_t len, unsigned *seen, char error[LK_HUB_CONNEC
     return fault(error, "it has a part that is not known");
 }
 
-static bool
-is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 static enum lk_err
 parts_take(const char *text, size_t len, char error[LK_HUB_CONNECTION_ERROR_CAP],
            struct lk_hub_connection *c)
 {
     unsigned seen = 0;
 
-    for (; len > 0 && is_space(*text); text++, len--) {
-    }
-    for (; len > 0 && is_space(text[len - 1]); len--) {
-    }
+    lk_trim(&text, &len);
     while (len > 0) {
         const char *end = memchr(text, ';', len);
         size_t part_len = end == NULL ? len : (size_t)(end - text);
@@ -210,10 +201,7 @@ lk_hub_connection_seal(const struct lk_keyring *ring, const struct lk_rand *rnd,
     const char *ad;
     enum lk_err err;
 
-    for (; len > 0 && is_space(*text); text++, len--) {
-    }
-    for (; len > 0 && is_space(text[len - 1]); len--) {
-    }
+    lk_trim(&text, &len);
     if (memchr(text, '\n', len) != NULL || ca->len > LK_HUB_CONNECTION_CA_MAX) {
         return LK_ERR_ARG;
     }

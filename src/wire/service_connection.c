@@ -27,21 +27,6 @@ fail(char error[LK_SVC_CONNECTION_ERROR_CAP], const char *name, const char *expe
     return LK_ERR_FORMAT;
 }
 
-static struct part
-trimmed(struct part p)
-{
-    static const char blank[] = " \t\r\n";
-
-    while (p.len > 0 && memchr(blank, p.text[0], strlen(blank)) != NULL) {
-        p.text++;
-        p.len--;
-    }
-    while (p.len > 0 && memchr(blank, p.text[p.len - 1], strlen(blank)) != NULL) {
-        p.len--;
-    }
-    return p;
-}
-
 /* One "name=value"; the value may hold an equals sign, as base64 does. */
 static enum lk_err
 member_take(struct part p, char error[LK_SVC_CONNECTION_ERROR_CAP], struct part ret[MEMBERS])
@@ -71,8 +56,9 @@ members_split(struct part text, char error[LK_SVC_CONNECTION_ERROR_CAP], struct 
         const char *end = memchr(text.text, ';', text.len);
         size_t len = end != NULL ? (size_t)(end - text.text) : text.len;
         size_t used = end != NULL ? len + 1 : len;
-        struct part member = trimmed((struct part){text.text, len});
+        struct part member = {text.text, len};
 
+        lk_trim(&member.text, &member.len);
         if ((member.len > 0 || used < text.len) &&
             (err = member_take(member, error, ret)) != LK_OK) {
             return err;

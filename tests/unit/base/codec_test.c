@@ -319,6 +319,29 @@ ascii_case(void **state)
     assert_false(lk_ascii_caseeq("a\0b", 3, "a\0c", 3));
 }
 
+/* White space goes at both ends only; what is nothing else becomes empty. */
+static void
+trims(void **state)
+{
+    static const struct {
+        const char *text, *want;
+    } cases[] = {{"", ""},
+                 {" \t\r\n", ""},
+                 {"x", "x"},
+                 {" a b\t", "a b"},
+                 {"\r\na\n\n b\r\n", "a\n\n b"},
+                 {"\v x", "\v x"}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *text = cases[i].text;
+        size_t len = strlen(text);
+
+        lk_trim(&text, &len);
+        assert_int_equal(len, strlen(cases[i].want));
+        assert_memory_equal(text, cases[i].want, len);
+    }
+}
+
 int
 main(void)
 {
@@ -337,6 +360,7 @@ main(void)
         cmocka_unit_test(timestamps_read),
         cmocka_unit_test(decimals),
         cmocka_unit_test(ascii_case),
+        cmocka_unit_test(trims),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
