@@ -31,5 +31,15 @@ struct lk_log_gate {
 bool lk_log_gate_pass(struct lk_log_gate *gate, int64_t mono_ms);
 /* Log how many lines did not pass, once the flood is over. Call it every second. */
 void lk_log_gate_tick(struct lk_log_gate *gate, int64_t mono_ms);
+/*
+ * Whether a line of this level is written about a call: what no policy (NULL) answers for, anybody
+ * can cause, and has to pass the gate.
+ */
+bool lk_api_may_log(struct lk_log_gate *gate, const struct lk_clock *clock, enum lk_log_level level,
+                    const char *policy);
+
+/* The headers of a page of type; next is the token of the one behind it, "" for the last. */
+void lk_api_page_headers(struct lk_http_request *req, const char *type, size_t max,
+                         const char *next);
 
 #endif

@@ -69,7 +69,7 @@ static void
 call_log_gated(struct lk_device_call *c, enum lk_log_level level, const char *event, int status,
                const char *reason, const struct lk_reg_answer *answer)
 {
-    if (lk_log_enabled(level) && lk_log_gate_pass(&c->api->gate, lk_clock_mono_ms(c->api->clock))) {
+    if (lk_api_may_log(&c->api->gate, c->api->clock, level, NULL)) {
         call_log(c, level, event, status, reason, answer);
     }
 }

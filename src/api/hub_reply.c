@@ -11,9 +11,7 @@ call_log(struct lk_hubapi_call *c, enum lk_log_level level, const char *event, i
 {
     const char *policy = c->access.name[0] != '\0' ? c->access.name : NULL;
 
-    /* Without a policy it is anybody's line. */
-    if (!lk_log_enabled(level) ||
-        (policy == NULL && !lk_log_gate_pass(&c->api->gate, lk_clock_mono_ms(c->api->clock)))) {
+    if (!lk_api_may_log(&c->api->gate, c->api->clock, level, policy)) {
         return;
     }
     lk_log(level, event, LK_F_TEXT("request_id", lk_http_request_id(c->req)),
@@ -81,19 +79,6 @@ message_headers(struct lk_hubapi_call *c)
     }
 }
 
-static void
-page_headers(struct lk_hubapi_call *c)
-{
-    char count[24];
-
-    (void)snprintf(count, sizeof(count), "%zu", c->page_max);
-    lk_http_reply_header(c->req, "x-ms-item-type", "Twin");
-    lk_http_reply_header(c->req, "x-ms-max-item-count", count);
-    if (c->next[0] != '\0') {
-        lk_http_reply_header(c->req, "x-ms-continuation", c->next);
-    }
-}
-
 void
 lk_hubapi_answer(struct lk_hubapi_call *c, enum lk_err err)
 {
@@ -119,7 +104,7 @@ lk_hubapi_answer(struct lk_hubapi_call *c, enum lk_err err)
         lk_http_reply_header(c->req, "ETag", etag);
     }
     if (c->is_page) {
-        page_headers(c);
+        lk_api_page_headers(c->req, "Twin", c->page_max, c->next);
     }
     if (c->message.seq != 0) {
         message_headers(c);

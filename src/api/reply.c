@@ -79,3 +79,24 @@ lk_log_gate_tick(struct lk_log_gate *gate, int64_t mono_ms)
     lk_log(LK_LOG_WARNING, "log.suppressed", LK_F_INT("lines", (int64_t)gate->suppressed));
     gate->suppressed = 0;
 }
+
+bool
+lk_api_may_log(struct lk_log_gate *gate, const struct lk_clock *clock, enum lk_log_level level,
+               const char *policy)
+{
+    return lk_log_enabled(level) &&
+           (policy != NULL || lk_log_gate_pass(gate, lk_clock_mono_ms(clock)));
+}
+
+void
+lk_api_page_headers(struct lk_http_request *req, const char *type, size_t max, const char *next)
+{
+    char count[24];
+
+    (void)snprintf(count, sizeof(count), "%zu", max);
+    lk_http_reply_header(req, "x-ms-item-type", type);
+    lk_http_reply_header(req, "x-ms-max-item-count", count);
+    if (next[0] != '\0') {
+        lk_http_reply_header(req, "x-ms-continuation", next);
+    }
+}

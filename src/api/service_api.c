@@ -39,9 +39,7 @@ call_log(struct lk_service_call *c, enum lk_log_level level, const char *event, 
 {
     const char *policy = c->access.name[0] != '\0' ? c->access.name : NULL;
 
-    /* Without a policy it is anybody's line. */
-    if (!lk_log_enabled(level) ||
-        (policy == NULL && !lk_log_gate_pass(&c->api->gate, lk_clock_mono_ms(c->api->clock)))) {
+    if (!lk_api_may_log(&c->api->gate, c->api->clock, level, policy)) {
         return;
     }
     lk_log(level, event, LK_F_TEXT("request_id", lk_http_request_id(c->req)),
@@ -88,14 +86,8 @@ page_headers_put(struct lk_service_call *c)
     static const char *const types[] = {[LK_SVC_ENROLLMENTS] = "Enrollment",
                                         [LK_SVC_GROUPS] = "EnrollmentGroup",
                                         [LK_SVC_REGISTRATIONS] = "DeviceRegistration"};
-    char count[24];
 
-    (void)snprintf(count, sizeof(count), "%zu", c->page_max);
-    lk_http_reply_header(c->req, "x-ms-item-type", types[c->route.collection]);
-    lk_http_reply_header(c->req, "x-ms-max-item-count", count);
-    if (c->next[0] != '\0') {
-        lk_http_reply_header(c->req, "x-ms-continuation", c->next);
-    }
+    lk_api_page_headers(c->req, types[c->route.collection], c->page_max, c->next);
 }
 
 /* A call that ended: err is the job's. */
