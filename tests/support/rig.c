@@ -112,6 +112,23 @@ rig_stop(struct rig *r)
     assert_int_equal(rmdir(r->dir), 0);
 }
 
+int
+rig_setup(void **state)
+{
+    static struct rig rig;
+
+    rig_start(&rig, NULL);
+    *state = &rig;
+    return 0;
+}
+
+int
+rig_teardown(void **state)
+{
+    rig_stop(*state);
+    return 0;
+}
+
 void
 rig_advance_s(struct rig *r, int64_t s)
 {

@@ -39,6 +39,9 @@ struct rig {
 void rig_start(struct rig *r, void (*change)(struct lk_provision_config *config));
 /* Waits for what is pending. */
 void rig_stop(struct rig *r);
+/* cmocka's set-up and tear-down: a rig as the state of the test. */
+int rig_setup(void **state);
+int rig_teardown(void **state);
 
 void rig_advance_s(struct rig *r, int64_t s);
 /* latchkey key rotate, and every part using the new ring. */

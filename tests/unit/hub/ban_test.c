@@ -11,23 +11,6 @@
 
 #include "support/rig.h"
 
-static int
-setup(void **state)
-{
-    static struct rig rig;
-
-    rig_start(&rig, NULL);
-    *state = &rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    rig_stop(*state);
-    return 0;
-}
-
 /* A registration, assigned to hub ("": to none), and the identity that it owns there. */
 struct device {
     const char *id, *hub, *group, *owner_id;
@@ -210,7 +193,7 @@ bans_a_group(void **state)
     identity_is(r, "at-e", true, "");
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
 main(void)

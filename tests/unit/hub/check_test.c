@@ -22,23 +22,6 @@
 
 static struct softtpm_opened key_k, key_other; /* 32 bytes of 'k' as in the vectors; of 'o' */
 
-static int
-setup(void **state)
-{
-    static struct rig rig;
-
-    rig_start(&rig, NULL);
-    *state = &rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    rig_stop(*state);
-    return 0;
-}
-
 /* ---- what provisioning does -------------------------------------------------------------------
  */
 
@@ -568,7 +551,7 @@ key_lengths(void **state)
     assert_taken(r, token_of(&longest, RIG_HUB "/devices/Dev-1", NULL), LK_KEY_PRIMARY);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
 main(void)

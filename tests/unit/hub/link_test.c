@@ -13,23 +13,6 @@
 #include "hub/twin.h"
 #include "support/rig.h"
 
-static int
-setup(void **state)
-{
-    static struct rig rig;
-
-    rig_start(&rig, NULL);
-    *state = &rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    rig_stop(*state);
-    return 0;
-}
-
 static const uint8_t key[32] = {'k'};
 
 /* A call of the link; a.device_id is "dev" unless it is given. */
@@ -387,7 +370,7 @@ nothing_to_carry(void **state)
     assert_int_equal(c.snapshot.twin.len, 0);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
 main(void)

@@ -11,23 +11,6 @@
 #include "hub/registry.h"
 #include "support/rig.h"
 
-static int
-setup(void **state)
-{
-    static struct rig rig;
-
-    rig_start(&rig, NULL);
-    *state = &rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    rig_stop(*state);
-    return 0;
-}
-
 /* One call and what it returned; the job itself is kept. */
 struct call {
     struct rig *rig;
@@ -469,7 +452,7 @@ trims_events(void **state)
     lk_hub_device_fini(&d);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
 main(void)

@@ -177,23 +177,6 @@ judges_in_words(void **state)
 /* ---- changes ----------------------------------------------------------------------------------
  */
 
-static int
-setup(void **state)
-{
-    static struct rig rig;
-
-    rig_start(&rig, NULL);
-    *state = &rig;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    rig_stop(*state);
-    return 0;
-}
-
 static enum lk_err
 device_run(struct lk_txn *tx, void *arg)
 {
@@ -488,7 +471,7 @@ largest_push(void **state)
     lk_buf_fini(&l.push);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int
 main(void)
