@@ -105,7 +105,8 @@ lk_x509_read(const void *der, size_t der_len, struct lk_x509_info *ret)
     struct lk_x509_info info;
     enum lk_err err;
 
-    if (cert == NULL) {
+    if (cert == NULL || X509_get_version(cert) < X509_VERSION_1 ||
+        X509_get_version(cert) > X509_VERSION_3) {
         return LK_ERR_FORMAT;
     }
     memset(&info, 0, sizeof(info));

@@ -62,6 +62,26 @@ not_certificates(void **state)
     free(big);
 }
 
+/* A version of RFC 5280 is 0, 1 or 2 on the wire; OpenSSL reads any number there. */
+static void
+unknown_versions(void **state)
+{
+    uint8_t der[LK_X509_DER_MAX], *version;
+    struct lk_x509_info info;
+
+    memcpy(der, root.der, root.der_len);
+    version = memmem(der, root.der_len, "\xa0\x03\x02\x01\x02", 5); /* [0] INTEGER */
+    assert_non_null(version);
+    version += 4;
+    for (*version = 0; *version <= 2; ++*version) {
+        assert_int_equal(lk_x509_read(der, root.der_len, &info), LK_OK);
+        assert_int_equal(info.version, *version + 1);
+    }
+    for (; *version != 0; ++*version) {
+        assert_int_equal(lk_x509_read(der, root.der_len, &info), LK_ERR_FORMAT);
+    }
+}
+
 /* Names, dates, thumbprints and the rest, against OpenSSL's own hashes. */
 static void
 what_one_says(void **state)
@@ -327,6 +347,7 @@ main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(not_certificates),
+        cmocka_unit_test(unknown_versions),
         cmocka_unit_test(what_one_says),
         cmocka_unit_test(common_names),
         cmocka_unit_test(text_forms),
