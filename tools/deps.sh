@@ -12,7 +12,7 @@ declare -A packages=(
     [test]="postgresql clang clang-format llvm g++ git swtpm tpm2-tools openssl python3-pytest
         python3-cryptography mandoc curl iproute2 util-linux procps systemd mosquitto
         mosquitto-clients rabbitmq-server"
-    [demo]="swtpm tpm2-tools curl jq openssl"
+    [demo]="swtpm tpm2-tools curl jq openssl mosquitto mosquitto-clients"
     [bench]="openssl procps"
 )
 # What may also come from elsewhere than Debian: a command, and the package that brings it.
