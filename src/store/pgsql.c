@@ -6,8 +6,9 @@
  * job has to be written for anything else. Readers see one snapshot and wait for nobody.
  *
  * A server that is gone, or is being replaced by its standby, looks like a busy one: a transaction
- * waits up to PG_RETRY_MS for it to come back. When the connection is lost during COMMIT, the
- * server that comes back is asked what became of the transaction.
+ * waits up to PG_RETRY_MS for it to come back. Each transaction leaves its number in the mark of
+ * its writer: when the connection is lost during COMMIT, the server that comes back, or another
+ * that was promoted, tells by it what became of the transaction.
  */
 #include "store/pgsql_int.h"
 
@@ -114,7 +115,8 @@ pg_conn_open(struct store_db *db, bool writable, struct store_conn **ret)
     c->base.engine = &pg_engine;
     c->base.writable = writable;
     c->db = db;
-    if ((err = conn_connect(c)) != LK_OK) {
+    if ((err = lk_rand_fill(&lk_rand_system, &c->writer, sizeof(c->writer))) != LK_OK ||
+        (err = conn_connect(c)) != LK_OK) {
         pg_conn_close(&c->base);
         return err;
     }
@@ -132,6 +134,18 @@ pg_close(struct store_db *db)
     free(db);
 }
 
+/* The tables as this program knows them, without the marks of writers that are long gone. */
+static enum lk_err
+tables_prepare(struct pg_conn *c, const struct lk_store_config *config)
+{
+    static const char sweep[] =
+        "DELETE FROM writer_mark"
+        " WHERE at_ms < extract(epoch FROM now() - interval '1 day') * 1000";
+    enum lk_err err = pg_schema_update(c, config->create && !config->read_only, config->read_only);
+
+    return err == LK_OK && !config->read_only ? pg_command(c, sweep, "marks") : err;
+}
+
 static enum lk_err
 pg_open(const struct lk_store_config *config, const char *location, struct store_db **ret)
 {
@@ -145,8 +159,7 @@ pg_open(const struct lk_store_config *config, const char *location, struct store
     }
     db->read_only = config->read_only;
     if ((err = pg_conn_open(db, !config->read_only, &c)) == LK_OK) {
-        err = pg_schema_update((struct pg_conn *)c, config->create && !config->read_only,
-                               config->read_only);
+        err = tables_prepare((struct pg_conn *)c, config);
         pg_conn_close(c);
     }
     if (err != LK_OK) {
@@ -159,22 +172,20 @@ pg_open(const struct lk_store_config *config, const char *location, struct store
 
 /* ---- transactions -------------------------------------------------------------------------- */
 
-/* The writers' turn, and the number under which the server remembers the outcome. */
+/* The writers' turn, and the mark by which the outcome is known. */
 static enum lk_err
 writer_begin(struct pg_conn *c)
 {
-    static const char begin[] = "BEGIN; SELECT held FROM writer FOR UPDATE;"
-                                "SELECT pg_current_xact_id()::text";
-    PGresult *res = PQexec(c->pg, begin);
-    enum lk_err err = LK_OK;
+    char begin[320];
 
-    if (PQresultStatus(res) != PGRES_TUPLES_OK || PQntuples(res) != 1) {
-        err = pg_fail(c, res, "begin");
-    } else {
-        err = lk_strcpy(c->xid, sizeof(c->xid), PQgetvalue(res, 0, 0));
-    }
-    PQclear(res);
-    return err;
+    c->turn++;
+    (void)snprintf(begin, sizeof(begin),
+                   "BEGIN; SELECT held FROM writer FOR UPDATE;"
+                   "INSERT INTO writer_mark VALUES (%u, %u, extract(epoch FROM now()) * 1000)"
+                   " ON CONFLICT (writer) DO UPDATE SET turn = excluded.turn,"
+                   " at_ms = excluded.at_ms",
+                   (unsigned)c->writer, (unsigned)c->turn); /* fits by its size */
+    return pg_command(c, begin, "begin");
 }
 
 static enum lk_err
@@ -214,44 +225,57 @@ pg_rollback(struct store_conn *base)
     c->in_transaction = false;
 }
 
-/* What became of a transaction whose COMMIT nobody answered. */
+/*
+ * Whether the writer's last turn is there, once nobody holds the writers' row: a session of ours
+ * that nobody ended yet may still be at its COMMIT.
+ */
+static enum lk_err
+mark_read(struct pg_conn *c, bool *ret_there)
+{
+    char ask[160];
+    PGresult *res;
+    enum lk_err err = LK_OK;
+
+    (void)snprintf(ask, sizeof(ask),
+                   "BEGIN; SELECT held FROM writer FOR UPDATE;"
+                   "SELECT 1 FROM writer_mark WHERE writer = %u AND turn = %u",
+                   (unsigned)c->writer, (unsigned)c->turn); /* fits by its size */
+    res = PQexec(c->pg, ask);
+    if (PQresultStatus(res) != PGRES_TUPLES_OK) {
+        err = pg_fail(c, res, "outcome");
+    } else {
+        *ret_there = PQntuples(res) == 1;
+    }
+    PQclear(res);
+    return err == LK_OK ? pg_command(c, "ROLLBACK", "outcome") : err;
+}
+
+/* What became of a transaction whose COMMIT nobody answered; LK_ERR_BUSY: it may be tried again. */
 static enum lk_err
 outcome_ask(struct pg_conn *c)
 {
-    static const char sql[] = "SELECT pg_xact_status($1::text::xid8)";
-    int64_t deadline_ms = mono_ms() + PG_RETRY_MS;
-    const char *const values[] = {c->xid};
-    enum lk_err err = LK_ERR_STORE;
+    int64_t deadline_ms = mono_ms() + PG_OUTCOME_MS;
+    bool there = false;
 
     do {
-        PGresult *res;
-        char status[16] = "";
-
-        if (conn_ensure(c, deadline_ms) != LK_OK) {
-            break;
+        if (conn_ensure(c, deadline_ms) == LK_OK && mark_read(c, &there) == LK_OK) {
+            return there ? LK_OK : LK_ERR_BUSY;
         }
-        res = PQexecParams(c->pg, sql, 1, NULL, values, NULL, NULL, 0);
-        if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1) {
-            (void)!lk_strcpy(status, sizeof(status), PQgetvalue(res, 0, 0));
-        }
-        PQclear(res);
-        if (strcmp(status, "committed") == 0) {
-            return LK_OK;
-        }
-        if (strcmp(status, "aborted") == 0) {
-            return LK_ERR_BUSY; /* may be tried again */
-        }
-        pause_ms(RECONNECT_SLEEP_MS); /* "in progress", or it is not told */
+        conn_disconnect(c);
+        pause_ms(RECONNECT_SLEEP_MS);
     } while (mono_ms() < deadline_ms);
     store_error_set("commit: the connection was lost, and whether it took effect is not known");
-    return err;
+    return LK_ERR_STORE;
 }
 
-/* A transaction in which a statement failed is rolled back by COMMIT, which calls that success. */
+/*
+ * A transaction in which a statement failed is rolled back by COMMIT, which calls that success. And
+ * a COMMIT that waits for a standby is called done when its time is up: it has as long as it takes.
+ */
 static enum lk_err
 commit_once(struct pg_conn *c)
 {
-    PGresult *res = PQexec(c->pg, "COMMIT");
+    PGresult *res = PQexec(c->pg, "SET LOCAL statement_timeout = 0; COMMIT");
     enum lk_err err = LK_OK;
 
     if (PQresultStatus(res) != PGRES_COMMAND_OK || strcmp(PQcmdStatus(res), "COMMIT") != 0) {

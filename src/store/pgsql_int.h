@@ -8,6 +8,8 @@
 
 #define PG_PARAMS_MAX 40
 #define PG_RETRY_MS 10000 /* how long a transaction waits for a server that is gone or moving */
+#define PG_OUTCOME_MS                                                                              \
+    45000 /* how long one whose outcome is unknown does: until a failover is over */
 
 struct store_db {
     char *url; /* owned; holds a password maybe: never logged */
@@ -21,7 +23,7 @@ struct pg_conn {
     unsigned stmts_made; /* for their names on the server */
     bool lost;           /* the connection, or what the server said of it */
     bool in_transaction;
-    char xid[24]; /* of the write transaction, decimal: asks for the outcome of a lost commit */
+    uint32_t writer, turn; /* its mark's number and last transaction; of no use to a reader */
 };
 
 struct pg_stmt {

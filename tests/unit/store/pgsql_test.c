@@ -6,6 +6,7 @@
 #include "fixture.h"
 
 #include <libpq-fe.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -144,6 +145,78 @@ cut_in_commit(void **state)
             "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON enrollment DEFERRABLE INITIALLY DEFERRED"
             " FOR EACH ROW EXECUTE FUNCTION die()");
     assert_int_equal(in_write(f, cut_run, &c), LK_OK);
+    assert_int_equal(c.runs, 3);
+    assert_int_equal(do_count(f), 1);
+}
+
+/* Until a COMMIT waits for the standby that is not there; then its session is ended. */
+static void *
+cut_at_standby(void *url)
+{
+    static const char waits[] = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    PGconn *c = PQconnectdb((const char *)url);
+    bool found = false;
+
+    for (int i = 0; i < 3000 && !found; i++) {
+        PGresult *res = PQexec(c, waits);
+
+        found = PQntuples(res) == 1;
+        PQclear(res);
+        (void)usleep(10000);
+    }
+    PQfinish(c);
+    lk_pgsql_cut(server); /* before the reload, which lets it go on */
+    raw_sql((const char *)url, "ALTER SYSTEM RESET synchronous_standby_names");
+    raw_sql((const char *)url, "SELECT pg_reload_conf()");
+    return found ? url : NULL;
+}
+
+/* Run the job; the answer to its first COMMIT, which took effect, never comes. */
+static void
+answer_lost_run(struct fixture *f, struct cutting *c)
+{
+    pthread_t cutter;
+    void *found;
+
+    raw_sql(f->url, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    raw_sql(f->url, "SELECT pg_reload_conf()");
+    assert_int_equal(pthread_create(&cutter, NULL, cut_at_standby, f->url), 0);
+    assert_int_equal(in_write(f, cut_run, c), LK_OK);
+    assert_int_equal(pthread_join(cutter, &found), 0);
+    assert_non_null(found);
+}
+
+/* COMMIT took effect, and its answer never came: the job is known to be done, and not run again. */
+static void
+answer_lost(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct cutting c = {.id = "dev-1", .runs = 1};
+
+    answer_lost_run(f, &c);
+    assert_int_equal(c.runs, 2);
+    assert_int_equal(do_count(f), 1);
+}
+
+/*
+ * As after a failover to a standby that never saw the transaction, where others go on from there:
+ * nothing of it is left, its mark neither. It is run again.
+ */
+static void
+turn_unknown(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct cutting c = {.id = "dev-1", .runs = 1};
+
+    raw_sql(
+        f->url,
+        "CREATE SEQUENCE commits;"
+        "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('commits') = 1 THEN UPDATE writer_mark SET turn = 0;"
+        " DELETE FROM enrollment; END IF; RETURN NULL; END $$;"
+        "CREATE CONSTRAINT TRIGGER lose AFTER INSERT ON enrollment DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION lose()");
+    answer_lost_run(f, &c);
     assert_int_equal(c.runs, 3);
     assert_int_equal(do_count(f), 1);
 }
@@ -347,8 +420,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(cut_between_jobs), CASE(cut_in_a_job),     CASE(restarted),
-        CASE(cut_in_commit),    CASE(job_fails_alone),  CASE(two_instances),
+        CASE(cut_between_jobs), CASE(cut_in_a_job),     CASE(restarted),       CASE(cut_in_commit),
+        CASE(answer_lost),      CASE(turn_unknown),     CASE(job_fails_alone), CASE(two_instances),
         CASE(open_refusals),    CASE(copy_from_sqlite), CASE(copy_is_whole),
     };
     int failed;
