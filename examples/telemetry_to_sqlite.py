@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """Keep what devices send in a SQLite database, with their properties.
 
-usage: mosquitto_sub -h BROKER -p 1884 -i op/archive -c -q 1 -u USER -P PASSWORD \\
-           -t 'latchkey/#' -F '%j' | telemetry_to_sqlite.py FILE.db
+usage: mosquitto_sub -h BROKER -p 1884 -i op/archive -c -q 1 -t 'latchkey/#' -F '%I %x %t' |
+           telemetry_to_sqlite.py FILE.db
 
--i and -c let the broker keep what comes while this does not run; -q 1 has each message at least
-once. "%j" is a JSON object a line, the body as hexadecimal where it is not text ("%x" would be always).
+User and password are in ~/.config/mosquitto_sub, lines "-u USER" and "-P PASSWORD", mode 0600: an
+argument is seen by everyone on the machine. -i and -c let the broker keep what comes while this does
+not run, and -q 1 has it sent until it was taken; what is in the pipe when this is killed is lost. A
+line is the time, the body as hexadecimal, and the topic; a body that is UTF-8 is kept as text, another
+as a blob.
 """
 import json
 import sqlite3
@@ -14,7 +17,7 @@ from urllib.parse import unquote
 
 TABLE = """CREATE TABLE IF NOT EXISTS telemetry (
     received TEXT NOT NULL, hub TEXT NOT NULL, device_id TEXT NOT NULL,
-    properties TEXT NOT NULL, body TEXT NOT NULL)"""
+    properties TEXT NOT NULL, body BLOB NOT NULL)"""
 
 
 def properties_of(text):
@@ -23,21 +26,28 @@ def properties_of(text):
     return {unquote(name): unquote(value) if equals else None for name, equals, value in pairs}
 
 
+def body_of(data):
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
 def row_of(line):
     """(received, hub, device id, properties as JSON, body), or None when it is no telemetry."""
-    message = json.loads(line)
-    levels = message["topic"].split("/", 5)
+    received, body, topic = line.rstrip("\n").split(" ", 2)
+    levels = topic.split("/", 5)
     if len(levels) != 6 or levels[0] != "latchkey" or levels[3:5] != ["messages", "events"]:
         return None
-    return (message["tst"], levels[1], unquote(levels[2]),
-            json.dumps(properties_of(levels[5]), sort_keys=True), message["payload"])
+    return (received, levels[1], unquote(levels[2]),
+            json.dumps(properties_of(levels[5]), sort_keys=True), body_of(bytes.fromhex(body)))
 
 
 def main(path):
     with sqlite3.connect(path) as database:
         database.execute(TABLE)
-        for line in sys.stdin:
-            row = row_of(line)
+        for line in sys.stdin.buffer:
+            row = row_of(line.decode())
             if row is not None:
                 database.execute("INSERT INTO telemetry VALUES (?, ?, ?, ?, ?)", row)
                 database.commit()
