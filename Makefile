@@ -2,7 +2,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all deps test demo bench fuzz install clean
+.PHONY: all deps test demo bench fuzz install deb clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -35,5 +35,10 @@ fuzz:
 install: all
 	ninja -C $(BUILD) install
 
+# Debian packages, in build-deb.
+deb:
+	tools/deps.sh build deb
+	tools/deb.sh
+
 clean:
-	rm -rf $(BUILD) build-clang build-asan build-fuzz build-test
+	rm -rf $(BUILD) build-deb build-clang build-asan build-fuzz build-test

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: tools/deps.sh GROUP...
 #
-# Installs the Debian packages of the groups build, test, demo and bench that are missing. Runs
+# Installs the Debian packages of the groups build, test, demo, bench and deb that are missing. Runs
 # apt-get as root or through sudo, only when something is missing, and says nothing otherwise.
 set -euo pipefail
 
@@ -11,9 +11,10 @@ declare -A packages=(
         libcmocka-dev libmosquitto-dev mosquitto-dev"
     [test]="postgresql clang clang-format llvm g++ git swtpm tpm2-tools openssl python3-pytest
         python3-cryptography mandoc curl iproute2 util-linux procps systemd mosquitto
-        mosquitto-clients rabbitmq-server"
+        mosquitto-clients rabbitmq-server debhelper dpkg-dev lintian mmdebstrap"
     [demo]="swtpm tpm2-tools curl jq openssl mosquitto mosquitto-clients"
     [bench]="openssl procps"
+    [deb]="debhelper dpkg-dev git"
 )
 # What may also come from elsewhere than Debian: a command, and the package that brings it.
 declare -A commands=([test]="node:nodejs npm:npm")
