@@ -19,6 +19,8 @@ struct lk_surface {
     bool (*serves)(void *ctx, const char *host, const char *path);
     void (*handle)(void *ctx, struct lk_http_request *req); /* owns req until it answers */
     void *ctx;
+    /* As lk_http_body_max_fn for the requests that it serves; NULL: no more than others. */
+    uint32_t (*body_max)(void *ctx, enum lk_http_method method, const char *path);
 };
 
 /* The first surface that serves a request gets it; the last one takes what is left. */
@@ -27,8 +29,10 @@ struct lk_router {
     size_t surfaces_count;             /* at least 1; serves of the last is NULL */
 };
 
-/* The handle of struct lk_http_server_config; ctx is a struct lk_router. */
+/* The handle and body_max of struct lk_http_server_config; ctx is a struct lk_router. */
 void lk_router_handle(void *ctx, struct lk_http_request *req);
+uint32_t lk_router_body_max(void *ctx, enum lk_http_method method, const char *host,
+                            const char *path);
 
 /* ---- device API (device-protocol.md 1) ------------------------------------------------------- */
 

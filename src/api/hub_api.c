@@ -302,10 +302,19 @@ hub_api_serves(void *ctx, const char *host, const char *path)
     return lk_hubapi_path_serves(path);
 }
 
+static uint32_t
+hub_api_body_max(void *ctx, enum lk_http_method method, const char *path)
+{
+    return lk_hubapi_body_max(method, path);
+}
+
 struct lk_surface
 lk_hub_api_surface(struct lk_hub_api *api)
 {
-    return (struct lk_surface){.serves = hub_api_serves, .handle = hub_api_handle, .ctx = api};
+    return (struct lk_surface){.serves = hub_api_serves,
+                               .handle = hub_api_handle,
+                               .ctx = api,
+                               .body_max = hub_api_body_max};
 }
 
 void

@@ -143,6 +143,19 @@ lk_hubapi_route(const struct lk_path *path, enum lk_http_method method, struct l
     return LK_ERR_NOT_FOUND;
 }
 
+uint32_t
+lk_hubapi_body_max(enum lk_http_method method, const char *raw)
+{
+    struct lk_path path = LK_PATH_INIT;
+    struct lk_hubapi_route route = {.action = LK_HUBAPI_NONE};
+    bool is_large = lk_path_parse(raw, &path) == LK_OK &&
+                    lk_hubapi_route(&path, method, &route) == LK_OK &&
+                    (route.action == LK_HUBAPI_EVENTS || route.action == LK_HUBAPI_METHOD);
+
+    lk_path_fini(&path);
+    return is_large ? LK_HUBAPI_BODY_MAX : 0;
+}
+
 bool
 lk_hubapi_parameter(const char *query, const char *name, const char **ret, size_t *ret_len)
 {

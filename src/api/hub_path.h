@@ -46,6 +46,14 @@ LK_MUST_CHECK enum lk_err lk_hubapi_route(const struct lk_path *path, enum lk_ht
                                           struct lk_hubapi_route *ret);
 
 /*
+ * Bytes of body that a request may have beyond what is allowed to all, 0 for most: telemetry and
+ * method calls are larger than anything else that comes in (iot-hub.md section 11), and in JSON
+ * they grow by base64 and escapes.
+ */
+#define LK_HUBAPI_BODY_MAX ((uint32_t)384 * 1024)
+uint32_t lk_hubapi_body_max(enum lk_http_method method, const char *raw);
+
+/*
  * A parameter of a query, its name without regard to case: true with (*ret, *ret_len) borrowed and
  * as sent; a bare name has an empty value. The first of several counts.
  */

@@ -79,7 +79,7 @@ void
 lk_method_doc_init(struct lk_method_doc *doc)
 {
     memset(doc, 0, sizeof(*doc));
-    doc->payload.max = LK_METHOD_PAYLOAD_MAX;
+    doc->payload.max = LK_METHOD_PAYLOAD_MAX + 1; /* and a NUL */
 }
 
 void
@@ -146,7 +146,7 @@ lk_method_json_parse(const json_t *object, struct lk_svc_fault *fault, struct lk
         return err;
     }
     err = payload == NULL ? LK_OK : lk_json_write(payload, &ret->payload);
-    return err == LK_ERR_LIMIT
+    return err == LK_ERR_LIMIT || ret->payload.len > LK_METHOD_PAYLOAD_MAX
                ? lk_svc_fault(fault, LK_HUBE_TOO_LARGE, "payload: expected at most %zu bytes",
                               LK_METHOD_PAYLOAD_MAX)
                : err;

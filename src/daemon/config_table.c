@@ -17,7 +17,11 @@ const struct lk_config_row lk_config_rows[] = {
      .sentence =
          "Folder that holds the service's data and, unless told otherwise below, its keys."},
     {"store", LK_ROW_STORE, false, MEMBER(store), .fallback = "sqlite:<data-dir>/latchkey.db",
-     .sentence = "The database: sqlite:FILE or postgresql://USER@HOST/DATABASE?passfile=FILE."},
+     .sentence =
+         "The database: sqlite:FILE or postgresql://USER@HOST/DATABASE?passfile=FILE. Several "
+         "servers of which one is the primary: "
+         "postgresql://USER@HOST:PORT,HOST:PORT/DATABASE; the one that takes writes is "
+         "found again when another is promoted."},
     {"keyring", LK_ROW_FILE, false, MEMBER(keyring), .fallback = "<data-dir>/master.key",
      .sentence = "File of the master keys, mode 0600. It is read again when it changes."},
     {"listen", LK_ROW_LISTEN, false, MEMBER(listen), .fallback = ":443",
@@ -100,7 +104,8 @@ const struct lk_config_row lk_config_rows[] = {
     NUMBER("http-headers-max", limits.headers_max, 8, 1000, "", "64",
            "Most header lines in a request."),
     NUMBER("http-body-max", limits.body_max, 4096, 16777216, "bytes", "98304",
-           "Longest request body."),
+           "Longest request body; telemetry and method calls at hubs, which are larger by their "
+           "nature, have 384 KiB at least."),
     NUMBER("http-handshake-ms", limits.handshake_ms, 100, 600000, "ms", "10000",
            "Time for a whole TLS handshake."),
     NUMBER("http-head-ms", limits.head_ms, 100, 600000, "ms", "10000",

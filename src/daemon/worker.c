@@ -299,6 +299,7 @@ server_open(struct lk_worker *w, const struct lk_worker_config *config,
         .tls = config->tls,
         .limits = config->config->limits,
         .handle = lk_router_handle,
+        .body_max = lk_router_body_max,
         .ctx = &w->router,
     };
     char why[LK_HTTP_ERROR_CAP] = "";

@@ -4,7 +4,7 @@
  * same thread.
  *
  * It promises that a request it hands over has one unambiguous framing, a complete body within
- * body_max, and arrived within the time limits; that an answer leaves in one write; and that a
+ * its limit, and arrived within the time limits; that an answer leaves in one write; and that a
  * connection stays open for further requests unless the peer or a limit says otherwise.
  */
 #ifndef LK_NET_HTTP_H
@@ -21,7 +21,7 @@ struct lk_http_request;
 struct lk_http_limits {
     uint32_t head_max;            /* bytes of request line and headers (16384) */
     uint32_t headers_max;         /* header lines (64) */
-    uint32_t body_max;            /* bytes of a body (98304) */
+    uint32_t body_max;            /* bytes of a body (98304), unless more is allowed */
     uint32_t handshake_ms;        /* whole TLS handshake (10000) */
     uint32_t head_ms;             /* first byte of a head to its end (10000) */
     uint32_t body_ms;             /* end of head to end of body (20000) */
@@ -31,13 +31,33 @@ struct lk_http_limits {
     uint32_t connections_per_net; /* of one IPv4 address or IPv6 /64 on this server (2048) */
 };
 
+enum lk_http_method {
+    LK_HTTP_GET,
+    LK_HTTP_HEAD,
+    LK_HTTP_PUT,
+    LK_HTTP_POST,
+    LK_HTTP_PATCH,
+    LK_HTTP_DELETE,
+    LK_HTTP_OPTIONS,
+    LK_HTTP_OTHER
+};
+
+/*
+ * Bytes that the body of such a request may have where that is more than limits.body_max, asked
+ * once its head is complete; 0: no more. host and path are what lk_http_request_host() and
+ * lk_http_request_path() give.
+ */
+typedef uint32_t (*lk_http_body_max_fn)(void *ctx, enum lk_http_method method, const char *host,
+                                        const char *path);
+
 struct lk_http_server_config {
     const char *listen; /* "host:port", "[v6]:port" or ":port"; port 0 picks one */
     bool reuse_port;    /* SO_REUSEPORT: several servers share the address */
     struct lk_tls *tls; /* NULL serves plain HTTP (local metrics listener only); referenced */
     struct lk_http_limits limits;
     void (*handle)(void *ctx, struct lk_http_request *req); /* owns req until it answers */
-    void *ctx;
+    lk_http_body_max_fn body_max;                           /* NULL: limits.body_max for all */
+    void *ctx;                                              /* of both */
 };
 
 #define LK_HTTP_ERROR_CAP 256u
@@ -66,17 +86,6 @@ LK_DEFINE_AUTO(struct lk_http_server, lk_http_server, lk_http_server_free);
 
 /* ---- a request: borrowed strings live until it is answered
  * ------------------------------------------- */
-
-enum lk_http_method {
-    LK_HTTP_GET,
-    LK_HTTP_HEAD,
-    LK_HTTP_PUT,
-    LK_HTTP_POST,
-    LK_HTTP_PATCH,
-    LK_HTTP_DELETE,
-    LK_HTTP_OPTIONS,
-    LK_HTTP_OTHER
-};
 
 enum lk_http_method lk_http_request_method(const struct lk_http_request *req);
 const char *lk_http_request_method_name(const struct lk_http_request *req);

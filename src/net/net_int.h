@@ -85,6 +85,7 @@ struct lk_http_server {
     struct lk_tls *tls;         /* NULL: plain HTTP */
     struct lk_http_limits limits;
     void (*handle)(void *ctx, struct lk_http_request *req);
+    lk_http_body_max_fn body_max;
     void *ctx;
 
     struct lk_conn_queue queues[LK_PHASE_COUNT];

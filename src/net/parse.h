@@ -21,6 +21,8 @@ struct lk_http_header {
 
 struct lk_http_parse {
     const struct lk_http_limits *limits; /* borrowed; none of its members is zero */
+    lk_http_body_max_fn body_max;        /* NULL after init: limits->body_max for all */
+    void *ctx;                           /* of body_max */
     enum lk_http_parse_state state;
 
     /* LK_PARSE_REFUSED: what to answer, and the reason's stable name. Static storage. */

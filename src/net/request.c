@@ -21,6 +21,8 @@ lk_http_request_new(struct lk_conn *c, struct lk_http_request **ret)
     }
     req->conn = c;
     lk_http_parse_init(&req->parse, &c->server->limits);
+    req->parse.body_max = c->server->body_max;
+    req->parse.ctx = c->server->ctx;
     *ret = req;
     return LK_OK;
 }

@@ -364,6 +364,7 @@ lk_http_server_new(struct lk_loop *loop, const struct lk_http_server_config *con
     s->listen_fd = -1;
     s->tls = config->tls != NULL ? lk_tls_ref(config->tls) : NULL;
     s->handle = config->handle;
+    s->body_max = config->body_max;
     s->ctx = config->ctx;
     limits_fill(&config->limits, &s->limits);
     s->tick_ms = tick_of(&s->limits);

@@ -18,6 +18,7 @@ from lib.service import BUILD, Service
 
 REFUSED = 5
 TWIN = "$iothub/twin"
+BATCH = "application/vnd.microsoft.iothub.json"
 
 
 class Hub:
@@ -501,7 +502,9 @@ class Rest:
             text = hub.tool("policy", hub.name, "iothubowner").strip()
             self.key = base64.b64decode(text.split("SharedAccessKey=")[1])
 
-    def ask(self, method, path, body=b"", *headers):
+    def ask(self, method, path, body=b"", *headers, content_type="application/json",
+            length=None):
+        """length is announced, and the body sent, whatever that has."""
         token = self.device_token or sas.token(self.key, sas.escape(self.hub.name), sas.in_s(600),
                                                "iothubowner")
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -509,8 +512,8 @@ class Rest:
         with Connection(service.address, service.ca_file, service.host, timeout_s=60) as connection:
             return connection.ask(request(method, f"{path}?api-version=2021-04-12", [
                 ("Host", self.hub.name), ("Authorization", token),
-                ("Content-Type", "application/json"), ("Content-Length", len(data)), *headers],
-                data))
+                ("Content-Type", content_type),
+                ("Content-Length", len(data) if length is None else length), *headers], data))
 
 
 @pytest.fixture(scope="module")
@@ -593,6 +596,35 @@ def test_telemetry_over_https(hub, operator):
     odd = Rest(hub, sas.hub_token(b"k" * 32, hub.name, "a#b"))
     assert odd.ask("POST", "/devices/a%23b/messages/events", b"odd").status == 204
     assert operator.message()[0].startswith(f"latchkey/{hub.name}/a%23b/messages/events/")
+
+
+def test_largest_over_https(hub, operator):
+    """Telemetry and a method's payload as large as they may be, and one byte more; nothing else."""
+    device = hub.device("large-1")
+    rest, sender = Rest(hub), Rest(hub, device.hub_token())
+    path = "/devices/large-1/messages/events"
+    largest = os.urandom(256 * 1024)
+    assert sender.ask("POST", path, largest).status == 204
+    assert operator.message()[1] == largest
+    batch = [{"body": base64.b64encode(largest).decode(), "properties": {}}]
+    assert sender.ask("POST", path, batch, content_type=BATCH).status == 204
+    assert operator.message()[1] == largest
+    over = sender.ask("POST", path, largest + b"x")
+    assert over.status == 413 and over.header("iothub-errorcode") == "MessageTooLarge", over
+    assert sender.ask("POST", path, length=384 * 1024 + 1).status == 413
+    assert rest.ask("PUT", "/devices/large-1", length=96 * 1024 + 1).status == 413
+    call = {"methodName": "m", "payload": "p" * (128 * 1024 - 2), "responseTimeoutInSeconds": 30}
+    client = hub.broker.device(device)
+    client.subscribe("$iothub/methods/POST/#", qos=0)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(rest.ask, "POST", "/twins/large-1/methods", call)
+        topic, body, *_ = client.message()
+        assert json.loads(body) == call["payload"]
+        client.publish("$iothub/methods/res/200/?$rid=" + topic.split("$rid=")[1], b"1")
+        assert answer.result(60).status == 200
+    call["payload"] += "p"
+    assert rest.ask("POST", "/twins/large-1/methods", call).status == 413
+    client.drop()
 
 
 # ---- restarts

@@ -359,6 +359,30 @@ method_call(void **state)
     lk_method_doc_fini(&doc);
 }
 
+/* The largest payload is a text for whoever sends it on; one byte more is too large. */
+static void
+method_payload_size(void **state)
+{
+    static const char head[] = "{\"methodName\":\"m\",\"payload\":\"", tail[] = "\"}";
+
+    for (size_t more = 0; more < 2; more++) {
+        LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+        struct lk_method_doc doc;
+        size_t letters = LK_METHOD_PAYLOAD_MAX - 2 + more;
+
+        assert_int_equal(lk_buf_puts(&text, head), LK_OK);
+        memset(lk_buf_extend(&text, letters), 'p', letters);
+        assert_int_equal(lk_buf_puts(&text, tail), LK_OK);
+        lk_method_doc_init(&doc);
+        assert_int_equal(method_parse(lk_buf_text(&text), &doc), more == 0 ? LK_OK : LK_ERR_FORMAT);
+        if (more == 0) {
+            assert_non_null(lk_buf_text(&doc.payload));
+            assert_int_equal(doc.payload.len, LK_METHOD_PAYLOAD_MAX);
+        }
+        lk_method_doc_fini(&doc);
+    }
+}
+
 /* What a device answers is put into ours only when it is JSON. */
 static void
 method_result(void **state)
@@ -394,12 +418,19 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(device_left_out), cmocka_unit_test(device_whole),
-        cmocka_unit_test(device_refused),  cmocka_unit_test(device_limits),
-        cmocka_unit_test(device_encoded),  cmocka_unit_test(import_spellings),
-        cmocka_unit_test(import_refused),  cmocka_unit_test(import_result),
-        cmocka_unit_test(twin_fragment),   cmocka_unit_test(method_call),
-        cmocka_unit_test(method_result),   cmocka_unit_test(errors),
+        cmocka_unit_test(device_left_out),
+        cmocka_unit_test(device_whole),
+        cmocka_unit_test(device_refused),
+        cmocka_unit_test(device_limits),
+        cmocka_unit_test(device_encoded),
+        cmocka_unit_test(import_spellings),
+        cmocka_unit_test(import_refused),
+        cmocka_unit_test(import_result),
+        cmocka_unit_test(twin_fragment),
+        cmocka_unit_test(method_call),
+        cmocka_unit_test(method_payload_size),
+        cmocka_unit_test(method_result),
+        cmocka_unit_test(errors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

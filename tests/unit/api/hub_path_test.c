@@ -144,12 +144,30 @@ parameters(void **state)
     assert_int_equal(len, 0);
 }
 
+/* Telemetry and method calls only, and not what only looks like them. */
+static void
+body_max(void **state)
+{
+    assert_int_equal(lk_hubapi_body_max(LK_HTTP_POST, ""), 0);
+    assert_int_equal(lk_hubapi_body_max(LK_HTTP_POST, "/devices/%zz/messages/events"), 0);
+    assert_int_equal(lk_hubapi_body_max(LK_HTTP_PUT, "/devices/d/messages/events"), 0);
+    assert_int_equal(lk_hubapi_body_max(LK_HTTP_POST, "/devices/d/messages/devicebound"), 0);
+    assert_int_equal(lk_hubapi_body_max(LK_HTTP_POST, "/devices/d/messages/events/x"), 0);
+    assert_int_equal(lk_hubapi_body_max(LK_HTTP_POST, "/devices"), 0);
+    assert_int_equal(lk_hubapi_body_max(LK_HTTP_PATCH, "/twins/d"), 0);
+    assert_int_equal(lk_hubapi_body_max(LK_HTTP_POST, "/devices/d/messages/events"),
+                     LK_HUBAPI_BODY_MAX);
+    assert_int_equal(lk_hubapi_body_max(LK_HTTP_POST, "/Devices/a%2Fb/Messages/Events/"),
+                     LK_HUBAPI_BODY_MAX);
+    assert_int_equal(lk_hubapi_body_max(LK_HTTP_POST, "/twins/d/methods"), LK_HUBAPI_BODY_MAX);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows),   cmocka_unit_test(ids),        cmocka_unit_test(others),
-        cmocka_unit_test(serves), cmocka_unit_test(parameters),
+        cmocka_unit_test(serves), cmocka_unit_test(parameters), cmocka_unit_test(body_max),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,8 +34,9 @@ static void
 expect_served(const char *host, const char *path, const char *want)
 {
     char hub[] = "hub", service[] = "service", device[] = "device";
-    const struct lk_surface surfaces[] = {
-        {is_hub, serve, hub}, {is_enrollments, serve, service}, {NULL, serve, device}};
+    const struct lk_surface surfaces[] = {{is_hub, serve, hub, NULL},
+                                          {is_enrollments, serve, service, NULL},
+                                          {NULL, serve, device, NULL}};
     struct lk_router router = {surfaces, LK_ARRAY_LEN(surfaces)};
     struct lk_http_request req = {.host = host, .path = path};
 
@@ -61,13 +62,36 @@ static void
 routes_single(void **state)
 {
     char device[] = "device";
-    const struct lk_surface surface = {NULL, serve, device};
+    const struct lk_surface surface = {NULL, serve, device, NULL};
     struct lk_router router = {&surface, 1};
     struct lk_http_request req = {.path = "/"};
 
     lk_router_handle(&router, &req);
     assert_string_equal(served, "device");
     fake_http_fini(&req);
+}
+
+static uint32_t
+posts_only(void *ctx, enum lk_http_method method, const char *path)
+{
+    assert_string_equal(ctx, "hub");
+    return method == LK_HTTP_POST && strcmp(path, "/large") == 0 ? 1000 : 0;
+}
+
+/* The surface that gets a request says how large it may be; of one that says nothing none is
+ * larger. */
+static void
+body_max(void **state)
+{
+    char hub[] = "hub", device[] = "device";
+    const struct lk_surface surfaces[] = {{is_hub, serve, hub, posts_only},
+                                          {NULL, serve, device, NULL}};
+    struct lk_router router = {surfaces, LK_ARRAY_LEN(surfaces)};
+
+    assert_int_equal(lk_router_body_max(&router, LK_HTTP_POST, "dps.example.test", "/large"), 0);
+    assert_int_equal(lk_router_body_max(&router, LK_HTTP_PUT, "hub.example.test", "/large"), 0);
+    assert_int_equal(lk_router_body_max(&router, LK_HTTP_POST, "hub.example.test", "/"), 0);
+    assert_int_equal(lk_router_body_max(&router, LK_HTTP_POST, "hub.example.test", "/large"), 1000);
 }
 
 /* Errors carry the code, the request id and, when it is worth another try, how long to wait. */
@@ -138,8 +162,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(routes),        cmocka_unit_test(routes_single), cmocka_unit_test(errors),
-        cmocka_unit_test(content_types), cmocka_unit_test(log_gate),
+        cmocka_unit_test(routes),   cmocka_unit_test(routes_single),
+        cmocka_unit_test(errors),   cmocka_unit_test(content_types),
+        cmocka_unit_test(log_gate), cmocka_unit_test(body_max),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -358,13 +358,59 @@ expectation(void **state)
     lk_http_parse_fini(&p);
 }
 
+static uint32_t
+more_for_posts(void *ctx, enum lk_http_method method, const char *host, const char *path)
+{
+    assert_string_equal(host, "h");
+    assert_string_equal(path, "/p%61th");
+    return method == LK_HTTP_POST ? *(const uint32_t *)ctx : 0;
+}
+
+/* The state after a request's head, and of a chunked one its first size. */
+static enum lk_http_parse_state
+state_with_more(uint32_t more, const char *method, const char *framing)
+{
+    char bytes[256];
+    struct lk_http_parse p;
+    enum lk_http_parse_state state;
+    int len = snprintf(bytes, sizeof(bytes), "%s /p%%61th?q HTTP/1.1\r\nHost: H:1\r\n%s", method,
+                       framing);
+
+    assert_in_range(len, 1, sizeof(bytes) - 1);
+    lk_http_parse_init(&p, &limits);
+    p.body_max = more_for_posts;
+    p.ctx = &more;
+    (void)feed(&p, bytes, (size_t)len, 0);
+    state = p.state;
+    assert_true(state == LK_PARSE_BODY || p.status == 413);
+    lk_http_parse_fini(&p);
+    return state;
+}
+
+/* One request may have more than others, in either framing; none has less for being asked about. */
+static void
+body_max(void **state)
+{
+    assert_int_equal(state_with_more(100, "POST", "Content-Length: 101\r\n\r\n"), LK_PARSE_REFUSED);
+    assert_int_equal(state_with_more(100, "POST", "Content-Length: 100\r\n\r\n"), LK_PARSE_BODY);
+    assert_int_equal(state_with_more(100, "POST", "Transfer-Encoding: chunked\r\n\r\n65\r\n"),
+                     LK_PARSE_REFUSED);
+    assert_int_equal(state_with_more(100, "POST", "Transfer-Encoding: chunked\r\n\r\n64\r\n"),
+                     LK_PARSE_BODY);
+    assert_int_equal(state_with_more(100, "PUT", "Content-Length: 65\r\n\r\n"), LK_PARSE_REFUSED);
+    assert_int_equal(state_with_more(10, "POST", "Content-Length: 64\r\n\r\n"), LK_PARSE_BODY);
+    assert_int_equal(state_with_more(10, "POST", "Content-Length: 65\r\n\r\n"), LK_PARSE_REFUSED);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals),  cmocka_unit_test(requests),          cmocka_unit_test(headers),
-        cmocka_unit_test(head_size), cmocka_unit_test(request_line_size), cmocka_unit_test(largest),
-        cmocka_unit_test(body_size), cmocka_unit_test(expectation),
+        cmocka_unit_test(refusals),          cmocka_unit_test(requests),
+        cmocka_unit_test(headers),           cmocka_unit_test(head_size),
+        cmocka_unit_test(request_line_size), cmocka_unit_test(largest),
+        cmocka_unit_test(body_size),         cmocka_unit_test(expectation),
+        cmocka_unit_test(body_max),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
