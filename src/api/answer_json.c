@@ -32,6 +32,13 @@ certificates_put(const struct lk_enrollment *e, json_t *details)
     return err;
 }
 
+/* What answers tell then is what nobody chose. */
+static bool
+reprovision_is_default(const struct lk_enrollment *e)
+{
+    return e->reprovision_update_hub && e->reprovision_migrate && !e->reprovision_chosen;
+}
+
 enum lk_err
 lk_enrollment_details_put(const struct lk_enrollment *e, json_t *object)
 {
@@ -44,6 +51,10 @@ lk_enrollment_details_put(const struct lk_enrollment *e, json_t *object)
     }
     if (e->allocation == LK_ALLOC_DEFAULT &&
         (err = lk_member_put(details, "allocationIsDefault", json_true())) != LK_OK) {
+        return err;
+    }
+    if (reprovision_is_default(e) &&
+        (err = lk_member_put(details, "reprovisionIsDefault", json_true())) != LK_OK) {
         return err;
     }
     return e->import_id == 0 ? LK_OK
@@ -172,17 +183,19 @@ static enum lk_err
 details_get(const json_t *object, struct lk_svc_fault *fault, struct lk_enrollment *e)
 {
     const json_t *details, *import;
-    bool is_default = false;
+    bool is_default = false, policy_is_default = false;
     enum lk_err err;
 
     if ((err = lk_svc_object(object, "latchkey", fault, &details)) != LK_OK || details == NULL ||
         (err = text_get(details, "scope", fault, e->scope, sizeof(e->scope))) != LK_OK ||
         (err = certificates_get(details, fault, e)) != LK_OK ||
         (err = lk_svc_bool(details, "allocationIsDefault", fault, &is_default)) != LK_OK ||
+        (err = lk_svc_bool(details, "reprovisionIsDefault", fault, &policy_is_default)) != LK_OK ||
         (err = lk_svc_object(details, "import", fault, &import)) != LK_OK) {
         return err;
     }
     e->allocation = is_default ? LK_ALLOC_DEFAULT : e->allocation;
+    e->reprovision_chosen = !policy_is_default;
     if (import == NULL) {
         return LK_OK;
     }
@@ -238,6 +251,9 @@ lk_enrollment_request_put(enum lk_entity entity, const struct lk_enrollment *e,
     }
     if (err == LK_OK && e->allocation == LK_ALLOC_DEFAULT) {
         (void)json_object_del(object, "allocationPolicy"); /* it was just put */
+    }
+    if (err == LK_OK && reprovision_is_default(e)) {
+        (void)json_object_del(object, "reprovisionPolicy"); /* sent, it would be a choice */
     }
     return err;
 }

@@ -120,9 +120,10 @@ lk_enrollment_from_row(const char *scope, const struct lk_manifest_row *row,
     }
     e->enabled = !row->disabled;
     e->allocation = (enum lk_allocation)row->allocation;
-    e->reprovision_chosen = row->reprovision != LK_MANIFEST_MIGRATE; /* that is the default */
+    e->reprovision_chosen = row->reprovision != LK_MANIFEST_REPROVISION_DEFAULT;
     e->reprovision_update_hub = row->reprovision != LK_MANIFEST_NEVER;
-    e->reprovision_migrate = row->reprovision == LK_MANIFEST_MIGRATE;
+    e->reprovision_migrate = row->reprovision == LK_MANIFEST_REPROVISION_DEFAULT ||
+                             row->reprovision == LK_MANIFEST_MIGRATE;
     memcpy(e->hubs, row->hubs, sizeof(e->hubs));
     e->hubs_count = row->hubs_count;
     err = eks_from_row(row, e, problem);
@@ -158,8 +159,9 @@ lk_enrollment_to_row(const struct lk_enrollment *e, struct lk_manifest_row *row)
     row->disabled = !e->enabled;
     row->allocation = (enum lk_manifest_allocation)e->allocation;
     row->reprovision = !e->reprovision_update_hub ? LK_MANIFEST_NEVER
-                       : e->reprovision_migrate   ? LK_MANIFEST_MIGRATE
-                                                  : LK_MANIFEST_RESET;
+                       : !e->reprovision_migrate  ? LK_MANIFEST_RESET
+                       : e->reprovision_chosen    ? LK_MANIFEST_MIGRATE
+                                                  : LK_MANIFEST_REPROVISION_DEFAULT;
     memcpy(row->hubs, e->hubs, sizeof(row->hubs));
     row->hubs_count = e->hubs_count;
     return LK_OK;
@@ -191,6 +193,7 @@ lk_enrollment_merge(const struct lk_enrollment *row, struct lk_enrollment *e)
         e->webhook_url[0] = '\0';
         e->webhook_api_version[0] = '\0';
     }
+    e->reprovision_chosen = row->reprovision_chosen;
     e->reprovision_update_hub = row->reprovision_update_hub;
     e->reprovision_migrate = row->reprovision_migrate;
     memcpy(e->hubs, row->hubs, sizeof(e->hubs));

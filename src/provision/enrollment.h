@@ -44,7 +44,8 @@ bool lk_webhook_url_ok(const char *url);
 
 /*
  * The names, as in a manifest and with ", " between them, of what differs in two enrollments of one
- * registration ID; "" when nothing that a manifest carries does. Cut to fit.
+ * registration ID; "" when nothing that a manifest carries does. A choice that b makes and a does
+ * not is a difference; what a chose and b leaves open, is none. Cut to fit.
  */
 LK_MUST_CHECK enum lk_err lk_enrollment_diff(const struct lk_enrollment *a,
                                              const struct lk_enrollment *b, char *buf, size_t cap);

@@ -119,7 +119,8 @@ lk_enrollment_diff(const struct lk_enrollment *a, const struct lk_enrollment *b,
         {"initialTwin", twins},
         {"reprovisionPolicy",
          a->reprovision_update_hub == b->reprovision_update_hub &&
-             (!a->reprovision_update_hub || a->reprovision_migrate == b->reprovision_migrate)},
+             (!a->reprovision_update_hub || a->reprovision_migrate == b->reprovision_migrate) &&
+             (a->reprovision_chosen || !b->reprovision_chosen)},
     };
     size_t at = 0;
 

@@ -14,7 +14,7 @@
  *   allocationPolicy    hashed, geoLatency, static or custom; default: the service's
  *   iotHubs             host names; in CSV separated by spaces or ';', in JSON an array
  *   initialTwin         a JSON object; in CSV its text
- *   reprovisionPolicy   migrate (default), reset or never
+ *   reprovisionPolicy   migrate, reset or never; default: migrate, as nobody's choice
  *   ekId                the key's identity, for a cross-check
  *   ekType              for people, not read
  *   tpmKind             "software" marks a TPM that proves nothing about hardware
@@ -46,9 +46,10 @@ enum lk_manifest_allocation {
 };
 
 enum lk_manifest_reprovision {
-    LK_MANIFEST_MIGRATE, /* move to another hub with the device's data */
-    LK_MANIFEST_RESET,   /* move, and start from the initial twin */
-    LK_MANIFEST_NEVER    /* stay where the device is */
+    LK_MANIFEST_REPROVISION_DEFAULT, /* migrate, which nobody chose */
+    LK_MANIFEST_MIGRATE,             /* move to another hub with the device's data */
+    LK_MANIFEST_RESET,               /* move, and start from the initial twin */
+    LK_MANIFEST_NEVER                /* stay where the device is */
 };
 
 struct lk_manifest_row {

@@ -32,6 +32,7 @@ static const char *const allocation_words[] = {
     [LK_MANIFEST_ALLOC_CUSTOM] = "custom",
 };
 static const char *const reprovision_words[] = {
+    [LK_MANIFEST_REPROVISION_DEFAULT] = "",
     [LK_MANIFEST_MIGRATE] = "migrate",
     [LK_MANIFEST_RESET] = "reset",
     [LK_MANIFEST_NEVER] = "never",
@@ -102,7 +103,7 @@ lk_manifest_row_reset(struct lk_manifest_row *row, int64_t line)
     row->allocation = LK_MANIFEST_ALLOC_DEFAULT;
     row->hubs_count = 0;
     lk_buf_reset(&row->initial_twin);
-    row->reprovision = LK_MANIFEST_MIGRATE;
+    row->reprovision = LK_MANIFEST_REPROVISION_DEFAULT;
     row->ek_id[0] = '\0';
     row->software_tpm = false;
 }
@@ -367,7 +368,7 @@ lk_manifest_values_count(const struct lk_manifest_row *row, enum manifest_field 
     case FIELD_INITIAL_TWIN:
         return row->initial_twin.len > 0 ? 1 : 0;
     case FIELD_REPROVISION_POLICY:
-        return row->reprovision != LK_MANIFEST_MIGRATE ? 1 : 0;
+        return row->reprovision != LK_MANIFEST_REPROVISION_DEFAULT ? 1 : 0;
     case FIELD_EK_ID:
     case FIELD_EK_TYPE:
     case FIELD_TPM_KIND:

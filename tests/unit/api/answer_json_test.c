@@ -53,6 +53,7 @@ expect_same(const struct lk_enrollment *a, const struct lk_enrollment *b)
     assert_int_equal(a->import_line, b->import_line);
     assert_int_equal(a->iot_edge, b->iot_edge);
     assert_int_equal(a->pin_srk, b->pin_srk);
+    assert_int_equal(a->reprovision_chosen, b->reprovision_chosen);
     assert_int_equal(a->srk_pub.len, b->srk_pub.len);
     assert_int_equal(a->device_info.len, b->device_info.len);
     for (size_t i = 0; i < LK_ARRAY_LEN(a->certs); i++) {
@@ -91,6 +92,28 @@ round_trip(enum lk_entity entity, char *body, bool import)
     assert_int_equal(read.keys.primary.len, d.doc.keys.primary.len);
     assert_false(read.keep_cert[0]);
     lk_enrollment_doc_fini(&read);
+    doc_stop(&d);
+}
+
+/* A policy that nobody chose is left out of a request, where it would be a choice. */
+static void
+policy_unchosen(void **state)
+{
+    struct doc_stage d;
+
+    doc_start(&d);
+    doc_accept(&d, LK_ENTITY_ENROLLMENT,
+               body_make("{'registrationId':'a','attestation':{'type':'tpm','tpm':{"
+                         "'endorsementKey':'~'}}}",
+                         body_ek(0), NULL));
+    for (int chosen = 0; chosen <= 1; chosen++) {
+        LK_AUTO(json) json_t *request = json_object();
+
+        d.doc.e.reprovision_chosen = chosen == 1;
+        assert_int_equal(
+            lk_enrollment_request_put(LK_ENTITY_ENROLLMENT, &d.doc.e, &d.doc.keys, request), LK_OK);
+        assert_int_equal(json_object_get(request, "reprovisionPolicy") != NULL, chosen);
+    }
     doc_stop(&d);
 }
 
@@ -343,9 +366,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trips),   cmocka_unit_test(without_details),
-        cmocka_unit_test(registrations), cmocka_unit_test(details_refused),
-        cmocka_unit_test(lists),         cmocka_unit_test(cursors),
+        cmocka_unit_test(round_trips),     cmocka_unit_test(policy_unchosen),
+        cmocka_unit_test(without_details), cmocka_unit_test(registrations),
+        cmocka_unit_test(details_refused), cmocka_unit_test(lists),
+        cmocka_unit_test(cursors),
     };
 
     return cmocka_run_group_tests(tests, NULL, teardown);

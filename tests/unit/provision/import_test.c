@@ -540,14 +540,16 @@ diff_with_store(void **state)
     put(&r->text, ",,,,,");
     put_row(&r->text, "dev-000003", 3);
     assert_int_equal(import(r), LK_ERR_FORMAT);
-    expect_problems(r, "3 registrationId: the same registration ID as the enrollment dev-000001 "
+    expect_problems(r, "2 registrationId: the same registration ID as the enrollment dev-000000 "
+                       "has, but another reprovisionPolicy\n" /* which nobody chose there */
+                       "3 registrationId: the same registration ID as the enrollment dev-000001 "
                        "has, but another deviceId, provisioningStatus, iotHubs, initialTwin, "
                        "reprovisionPolicy\n"
                        "4 registrationId: the same registration ID as the enrollment dev-000002 "
                        "has, but another endorsementKey\n");
-    assert_int_equal(r->result.rows_same, 1);
+    assert_int_equal(r->result.rows_same, 0);
     assert_int_equal(r->result.rows_new, 1);
-    assert_int_equal(r->result.rows_changed, 1);
+    assert_int_equal(r->result.rows_changed, 2);
     assert_int_equal(r->result.rows_conflicting, 1); /* its key is another enrollment's */
     assert_int_equal(enrolled(r), 3);
 }
@@ -567,7 +569,7 @@ update(void **state)
     lk_buf_reset(&r->text);
     put(&r->text, "deviceId,provisioningStatus,iotHubs,initialTwin,reprovisionPolicy,"
                   "registrationId,endorsementKey\n");
-    put(&r->text, ",,,,,");
+    put(&r->text, ",,,,migrate,");
     put_row(&r->text, "dev-000000", 0);
     put(&r->text, "D,disabled,hub.example.test,{},never,");
     put_row(&r->text, "dev-000001", 7);
@@ -576,7 +578,7 @@ update(void **state)
     r->options.update = true;
     r->options.dry_run = true;
     assert_int_equal(import(r), LK_OK);
-    assert_int_equal(r->result.rows_changed, 1);
+    assert_int_equal(r->result.rows_changed, 2);
     assert_int_equal(r->result.rows_updated, 0);
     assert_int_equal(r->result.rows_bad, 0);
     assert_int_equal(r->problems_count, 0);
@@ -585,9 +587,9 @@ update(void **state)
     assert_true(e.enabled);
     r->options.dry_run = false;
     assert_int_equal(import(r), LK_OK);
-    assert_int_equal(r->result.rows_changed, 1);
-    assert_int_equal(r->result.rows_updated, 1);
-    assert_int_equal(r->result.rows_same, 1);
+    assert_int_equal(r->result.rows_changed, 2);
+    assert_int_equal(r->result.rows_updated, 2);
+    assert_int_equal(r->result.rows_same, 0);
     assert_int_equal(r->result.rows_imported, 1);
     assert_int_equal(enrollment_get(r, "dev-000001", &e), LK_OK);
     assert_false(e.enabled);
@@ -595,6 +597,8 @@ update(void **state)
     assert_string_equal(e.hubs[0], "hub.example.test");
     assert_false(e.reprovision_update_hub);
     assert_int_equal(e.import_id, 1); /* where it came from */
+    assert_int_equal(enrollment_get(r, "dev-000000", &e), LK_OK);
+    assert_true(e.reprovision_chosen && e.reprovision_migrate);
     assert_int_equal(import(r), LK_OK);
     assert_int_equal(r->result.rows_same, 3);
 
@@ -892,11 +896,12 @@ ek_id_is_checked(void **state)
 
 /* ---- enrollments as rows --------------------------------------------------------------------- */
 
-/* What an enrollment says comes back from its row, for each reprovision policy. */
+/* What an enrollment says comes back from its row, for each reprovision policy, chosen or not. */
 static void
 enrollment_round_trip(void **state)
 {
-    static const bool policies[][2] = {{true, true}, {true, false}, {false, false}};
+    static const bool policies[][3] = {
+        {true, true, false}, {true, true, true}, {true, false, true}, {false, false, true}};
     LK_AUTO_BUF struct lk_buf ek = LK_BUF_INIT;
     struct lk_manifest_problem problem = {.line = 0};
     struct lk_manifest_row row;
@@ -917,6 +922,7 @@ enrollment_round_trip(void **state)
     for (size_t i = 0; i < LK_ARRAY_LEN(policies); i++) {
         e.reprovision_update_hub = policies[i][0];
         e.reprovision_migrate = policies[i][1];
+        e.reprovision_chosen = policies[i][2];
         assert_int_equal(lk_enrollment_to_row(&e, &row), LK_OK);
         assert_int_equal(lk_enrollment_from_row(RIG_SCOPE, &row, &again, &problem), LK_OK);
         assert_string_equal(again.scope, RIG_SCOPE);
@@ -930,6 +936,7 @@ enrollment_round_trip(void **state)
         assert_string_equal(lk_buf_text(&again.initial_twin), "{}");
         assert_int_equal(again.reprovision_update_hub, policies[i][0]);
         assert_int_equal(again.reprovision_migrate, policies[i][1]);
+        assert_int_equal(again.reprovision_chosen, policies[i][2]);
     }
     lk_manifest_row_fini(&row);
     lk_enrollment_fini(&e);

@@ -311,7 +311,8 @@ fields_all(void **state)
                        "allocationPolicy,iotHubs,initialTwin,reprovisionPolicy\n"
                        "R.1,ARo=;AToAAQ==  ;,D+1,disabled,static,a.test b.test;c,{},never\n"
                        "R.2,ARo=,,enabled,hashed,,,reset\n"
-                       "R.3,ARo=,,,,,,\n";
+                       "R.3,ARo=,,,,,,\n"
+                       "R.4,ARo=,,,,,,migrate\n";
     AUTO_READING r;
 
     reading_init(&r, LK_MANIFEST_CSV, text, strlen(text), 100);
@@ -336,6 +337,8 @@ fields_all(void **state)
     assert_int_equal(r.row.allocation, LK_MANIFEST_ALLOC_DEFAULT);
     assert_int_equal(r.row.hubs_count, 0);
     assert_int_equal(r.row.initial_twin.len, 0);
+    assert_int_equal(r.row.reprovision, LK_MANIFEST_REPROVISION_DEFAULT);
+    expect_row(&r, 5, "R.4");
     assert_int_equal(r.row.reprovision, LK_MANIFEST_MIGRATE);
 }
 
