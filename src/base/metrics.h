@@ -33,9 +33,22 @@ enum lk_metric {
     LK_M_HUB_REFUSED,
     LK_M_HUB_REJECTED,
     LK_M_HUB_FAILED,
-    LK_M_STORE_COMMITS, /* group commits */
-    LK_M_STORE_JOBS,    /* jobs in them */
-    LK_M_STORE_QUEUE,   /* gauge: jobs waiting */
+    LK_M_BROKER_LINKS,    /* gauge: brokers of embedded hubs */
+    LK_M_BROKER_SESSIONS, /* gauge: devices connected to them */
+    LK_M_LOGIN_ACCEPTED,  /* CONNECTs that they asked about */
+    LK_M_LOGIN_NAME,      /* refused: client id and user name do not fit */
+    LK_M_LOGIN_TOKEN,     /* refused: for what the token is or says */
+    LK_M_LOGIN_DEVICE,    /* refused: no device that may come in */
+    LK_M_LOGIN_FAILED,    /* neither: the store did not answer */
+    LK_M_SESSIONS_CUT,
+    LK_M_SENT_C2D, /* given to brokers for devices */
+    LK_M_SENT_METHOD,
+    LK_M_SENT_TELEMETRY, /* given to brokers for operators: what came over HTTPS */
+    LK_M_TAKEN_REQUEST,  /* from devices: twins, and results of methods */
+    LK_M_BROKER_WAITING, /* gauge: methods and telemetry that wait for an answer */
+    LK_M_STORE_COMMITS,  /* group commits */
+    LK_M_STORE_JOBS,     /* jobs in them */
+    LK_M_STORE_QUEUE,    /* gauge: jobs waiting */
     LK_M_STORE_ERRORS,
     LK_M_AUDIT_SUPPRESSED, /* refusals counted but not recorded one by one */
     LK_M_COUNT

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "broker/broker_int.h"
 
 #define REFUSALS_PER_S 20u /* log lines; the rest is counted */
@@ -24,9 +25,20 @@ ask_free(struct ask *a)
 }
 LK_DEFINE_AUTO(struct ask, ask, ask_free);
 
-static void
-refusal_log(struct lk_broker *b, const struct ask *a, const char *reason)
+/* Reasons are few words of the hub's checks, and of claim_fault(). */
+static enum lk_metric
+refusal_metric(const char *reason)
 {
+    if (strncmp(reason, "token.", 6) == 0) {
+        return LK_M_LOGIN_TOKEN;
+    }
+    return strncmp(reason, "device.", 7) == 0 ? LK_M_LOGIN_DEVICE : LK_M_LOGIN_NAME;
+}
+
+static void
+refusal_note(struct lk_broker *b, const struct ask *a, const char *reason)
+{
+    lk_metric_add(refusal_metric(reason), 1);
     if (b->refusals_logged >= REFUSALS_PER_S) {
         b->refusals_left_out++;
         return;
@@ -67,6 +79,7 @@ answer_granted(const struct ask *a)
                             .name = "",
                             .name_len = 0};
 
+    lk_metric_add(LK_M_LOGIN_ACCEPTED, 1);
     lk_log(LK_LOG_DEBUG, "hub.device_accepted", LK_F_TEXT("hub", a->hub),
            LK_F_TEXT("device_id", a->device_id));
     memcpy(m.device_id, a->device_id, sizeof(m.device_id));
@@ -85,9 +98,10 @@ finish(struct ask *a, enum lk_err err)
     if (err == LK_OK) {
         answer_granted(a);
     } else if (err == LK_ERR_REFUSED) {
-        refusal_log(b, a, a->login.check.reason);
+        refusal_note(b, a, a->login.check.reason);
         answer(a->peer, a->device_id, LK_PLUG_REFUSED, a->login.check.reason);
     } else {
+        lk_metric_add(LK_M_LOGIN_FAILED, 1);
         lk_log(LK_LOG_ERROR, "hub.check_failed", LK_F_TEXT("hub", a->hub),
                LK_F_TEXT("device_id", a->device_id), LK_F_ERR(err));
         answer(a->peer, a->device_id, LK_PLUG_UNAVAILABLE, "");
@@ -169,7 +183,7 @@ lk_broker_ask(struct lk_peer *p, const struct lk_plug_msg *m)
     memcpy(a->hub, p->hub, sizeof(a->hub));
     memcpy(a->device_id, m->device_id, sizeof(a->device_id));
     if (fault != NULL) {
-        refusal_log(p->broker, a, fault);
+        refusal_note(p->broker, a, fault);
         answer(p, m->device_id, LK_PLUG_REFUSED, fault);
         return;
     }

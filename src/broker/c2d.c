@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "broker/broker_int.h"
 
 #define SETTLE_MIN_MS 5000
@@ -207,6 +208,7 @@ hand_out(struct lk_line *l, const struct taking *t)
     }
     h->next = l->handouts;
     l->handouts = h;
+    lk_metric_add(LK_M_SENT_C2D, 1);
     lk_line_push(l, t->device_id, t->serial,
                  1u << LK_MQTT_DEVICEBOUND | LK_PLUG_QOS1 | LK_PLUG_TELL, lk_buf_text(&topic),
                  t->message.body.data, t->message.body.len);

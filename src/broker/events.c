@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "broker/broker_int.h"
 
 #define JUDGED_IN_A_TURN 64u /* sessions; then it is others' turn */
@@ -47,6 +48,7 @@ session_cut(struct lk_line *l, const struct lk_broker_session *s, uint32_t flags
             const char *reason)
 {
     if (s->serial != 0) {
+        lk_metric_add(LK_M_SESSIONS_CUT, 1);
         lk_log(LK_LOG_INFO, "hub.session_cut", LK_F_TEXT("hub", l->hub),
                LK_F_TEXT("device_id", s->device_id), LK_F_TEXT("reason", reason));
     }

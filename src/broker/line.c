@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "broker/broker_int.h"
 
 /* ---- sessions -------------------------------------------------------------------------------- */
@@ -39,6 +40,7 @@ session_add(struct lk_line *l, const char *device_id)
         return NULL;
     }
     l->sessions_count++;
+    lk_metric_add(LK_M_BROKER_SESSIONS, 1);
     return s;
 }
 
@@ -80,6 +82,7 @@ session_end(struct lk_line *l, struct lk_broker_session *s)
 {
     (void)tdelete(s, &l->sessions, session_compare); /* it was there */
     l->sessions_count--;
+    lk_metric_add(LK_M_BROKER_SESSIONS, -1);
     free(s);
 }
 
@@ -349,6 +352,7 @@ lk_line_new(struct lk_peer *p, const struct lk_plug_msg *hello)
     l->begun = l->mark != 0;
     l->next = b->lines;
     b->lines = l;
+    lk_metric_add(LK_M_BROKER_LINKS, 1);
     return l;
 }
 
@@ -364,7 +368,10 @@ lk_line_close(struct lk_line *l, bool stopping)
             break;
         }
     }
-    l->jobs++; /* it stays until here, whatever ends at once */
+    lk_metric_add(LK_M_BROKER_LINKS, -1);
+    lk_metric_add(LK_M_BROKER_SESSIONS, -(int64_t)l->sessions_count);
+    l->sessions_count = 0; /* they are the next line's to count */
+    l->jobs++;             /* it stays until here, whatever ends at once */
     l->peer = NULL;
     lk_calls_end(l->broker, l->hub);
     lk_c2d_close(l, stopping);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "broker/broker_int.h"
 
 #define CALLS_MAX 4096u
@@ -67,6 +68,13 @@ finish(struct lk_call *c, enum lk_err err)
     }
 }
 
+static void
+calls_counted(struct lk_broker *b, int delta)
+{
+    b->calls_count += (size_t)delta; /* wraps around for -1 */
+    lk_metric_add(LK_M_BROKER_WAITING, delta);
+}
+
 /* Take the call at *at out of the list, and answer it. */
 static void
 end(struct lk_call **at, enum lk_err err)
@@ -96,6 +104,7 @@ method_send(struct lk_call *c)
         lk_buf_text(&topic) == NULL) {
         return false;
     }
+    lk_metric_add(LK_M_SENT_METHOD, 1);
     lk_line_push(l, c->device_id, s->serial, 1u << LK_MQTT_METHODS, lk_buf_text(&topic),
                  c->body.data, c->body.len);
     c->deadline_mono_ms = lk_clock_mono_ms(&lk_clock_system) + c->response_ms;
@@ -114,6 +123,7 @@ telemetry_send(struct lk_call *c, struct lk_line *l)
     c->ticket = ++c->broker->tickets;
     m.number = c->ticket;
     memcpy(m.device_id, c->device_id, sizeof(m.device_id));
+    lk_metric_add(LK_M_SENT_TELEMETRY, 1);
     lk_peer_send(l->peer, &m);
     c->deadline_mono_ms = lk_clock_mono_ms(&lk_clock_system) + TELEMETRY_MS;
 }
@@ -140,7 +150,7 @@ call_begin(void *ctx)
     }
     c->next = b->calls;
     b->calls = c;
-    b->calls_count++;
+    calls_counted(b, 1);
 }
 
 /* The call with that ticket; NULL: it was answered, or never asked. */
@@ -171,7 +181,7 @@ lk_method_result(struct lk_line *l, const struct lk_plug_msg *m, const struct lk
     }
     lk_buf_reset(&(*at)->body);
     (*at)->status = what->status;
-    l->broker->calls_count--;
+    calls_counted(l->broker, -1);
     end(at, m->body_len > LK_METHOD_PAYLOAD_MAX ? LK_ERR_LIMIT
                                                 : lk_buf_put(&(*at)->body, m->body, m->body_len));
 }
@@ -182,7 +192,7 @@ lk_telemetry_taken(struct lk_line *l, uint64_t ticket)
     struct lk_call **at = call_find(l->broker, ticket);
 
     if (at != NULL && (*at)->method_done == NULL && strcmp((*at)->hub, l->hub) == 0) {
-        l->broker->calls_count--;
+        calls_counted(l->broker, -1);
         end(at, LK_OK);
     }
 }
@@ -211,7 +221,7 @@ lk_calls_tick(struct lk_broker *b)
             at = &(*at)->next;
             continue;
         }
-        b->calls_count--;
+        calls_counted(b, -1);
         end(at, c->method_done == NULL ? LK_ERR_BUSY
                 : c->ticket == 0       ? LK_ERR_NOT_FOUND
                                        : LK_ERR_TIMEOUT);
@@ -225,7 +235,7 @@ lk_calls_end(struct lk_broker *b, const char *hub)
 
     while (*at != NULL) {
         if (hub == NULL || strcmp((*at)->hub, hub) == 0) {
-            b->calls_count--;
+            calls_counted(b, -1);
             end(at, LK_ERR_BUSY);
         } else {
             at = &(*at)->next;

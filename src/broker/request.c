@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "broker/broker_int.h"
 #include "hub/twin.h"
 
@@ -160,6 +161,7 @@ lk_request_take(struct lk_line *l, const struct lk_broker_session *s, const stru
         what.kind == LK_MQTT_TELEMETRY) {
         return; /* the plugin lets none through */
     }
+    lk_metric_add(LK_M_TAKEN_REQUEST, 1);
     if (what.kind == LK_MQTT_METHOD_RESULT) {
         lk_method_result(l, m, &what);
         return;

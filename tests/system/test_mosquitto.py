@@ -627,6 +627,56 @@ def test_largest_over_https(hub, operator):
     client.drop()
 
 
+def metrics(hub):
+    text = hub.service.admin("GET", "/metrics")[1].decode()
+    return {line.rsplit(" ", 1)[0]: int(line.rsplit(" ", 1)[1]) for line in text.splitlines()
+            if line.startswith("latchkey_broker_")}
+
+
+def test_metrics(own_hub):
+    """Brokers, devices, log-ons by how they ended, messages by kind, what waits, and cut sessions."""
+    hub = own_hub
+    device, banned = hub.device("meter-1"), hub.device("meter-2")
+    hub.service.cli("hub", "disable-device", hub.name, "meter-2")
+    before = metrics(hub)
+    assert before["latchkey_broker_links"] == 1 and before["latchkey_broker_sessions"] == 0
+    wrong = sas.hub_token(b"x" * 32, hub.name, "meter-1")
+    assert connect(hub, "meter-1", hub.broker.user_name("meter-1"), wrong) == REFUSED
+    assert connect(hub, "meter-2", hub.broker.user_name("meter-2"), banned.hub_token()) == REFUSED
+    client = hub.broker.device(device)
+    client.subscribe("devices/meter-1/messages/devicebound/#", "$iothub/methods/POST/#",
+                     TWIN + "/res/#", qos=1)
+    hub.send(device, "hello")
+    assert client.message()[1] == b"hello"
+    client.publish(TWIN + "/GET/?$rid=1", b"")
+    assert client.message()[0] == TWIN + "/res/200/?$rid=1"
+    assert Rest(hub, device.hub_token()).ask("POST", "/devices/meter-1/messages/events",
+                                             b"x").status == 204
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(Rest(hub).ask, "POST", "/twins/meter-1/methods",
+                             {"methodName": "m", "responseTimeoutInSeconds": 60})
+        topic = client.message()[0]
+        now = metrics(hub)
+        assert now["latchkey_broker_waiting"] == 1 and now["latchkey_broker_sessions"] == 1
+        client.publish("$iothub/methods/res/200/?$rid=" + topic.split("$rid=")[1], b"1")
+        assert answer.result(60).status == 200
+    hub.service.cli("hub", "disable-device", hub.name, "meter-1")
+    assert client.wait_closed()
+    now = wait_until(lambda: metrics(hub) if metrics(hub)["latchkey_broker_sessions"] == 0 else None,
+                     "the session is gone")
+    name = "latchkey_broker_logins_total{result=\"%s\"}"
+    assert {x: now[name % x] - before[name % x] for x in (
+        "accepted", "refused_token", "refused_device", "refused_name", "failed")} == {
+            "accepted": 1, "refused_token": 1, "refused_device": 1, "refused_name": 0, "failed": 0}
+    name = "latchkey_broker_messages_total{kind=\"%s\"}"
+    assert {x: now[name % x] - before[name % x] for x in (
+        "cloud_to_device", "method", "telemetry", "request")} == {
+            "cloud_to_device": 1, "method": 1, "telemetry": 1, "request": 2}
+    assert now["latchkey_broker_sessions_cut_total"] == 1 and now["latchkey_broker_waiting"] == 0
+    hub.broker.stop()
+    wait_until(lambda: metrics(hub)["latchkey_broker_links"] == 0, "the broker is gone")
+
+
 # ---- restarts
 
 
