@@ -15,11 +15,11 @@
 struct store_db;   /* a backend's database */
 struct store_conn; /* one of its connections; used by one thread at a time */
 
-#define STORE_QUEUE_MAX 4096u /* write jobs that wait; one more is LK_ERR_BUSY */
-#define STORE_BATCH_MAX 512u  /* jobs of one commit */
-#define STORE_GATHER_US 1000  /* how long a batch waits for more jobs when they come in numbers, */
-#define STORE_GATHER_JOBS 32u /* unless it is this large already */
-#define STORE_IDLE_MS 100     /* without a job: time for what the backend puts off */
+#define STORE_QUEUE_MAX 4096u  /* write jobs that wait; one more is LK_ERR_BUSY */
+#define STORE_BATCH_MAX 512u   /* jobs of one commit */
+#define STORE_GATHER_US 3000   /* how long a batch waits for more jobs when they come in numbers, */
+#define STORE_GATHER_JOBS 128u /* unless it is this large already */
+#define STORE_IDLE_MS 100      /* without a job: time for what the backend puts off */
 
 #define STORE_AUDIT_ACTOR_MAX 128u /* bytes that are kept of each text */
 #define STORE_AUDIT_ACTION_MAX 64u
