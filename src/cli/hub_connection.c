@@ -198,11 +198,12 @@ lk_cli_hub_show(int argc, char **argv)
  */
 
 static const struct lk_cli_form test_form = {
-    .usage = "latchkey hub test NAME [--config FILE]",
+    .usage = "latchkey hub test NAME [--json] [--config FILE]",
     .help = "Call a hub elsewhere as the service would: find it, verify its certificate, sign in,\n"
-            "and ask how many devices it has. Says what failed, and what to look at.\n\n"
-            "" LK_CLI_CONFIG_HELP,
-    .options = (const struct option[]){LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+            "and ask how many devices it has. Says what failed, and what to look "
+            "at.\n\n" LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
+    .options =
+        (const struct option[]){LK_CLI_JSON_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
@@ -254,6 +255,26 @@ advice(enum lk_err err)
     }
 }
 
+/* The exit code is the same in either form. */
+static int
+probe_tell_json(const struct probe *p, const char *name)
+{
+    LK_AUTO(json) json_t *o = json_pack("{s:s, s:b}", "hub", name, "accepted", p->err == LK_OK);
+    char shown[LK_CLI_SHOWN_CAP]; /* the peer may have a word in it */
+    int code;
+
+    if (o == NULL ||
+        (p->err == LK_OK
+             ? json_object_set_new(o, "devices", json_integer(p->devices)) != 0
+             : json_object_set_new(o, "error", json_string(lk_err_text(p->err))) != 0 ||
+                   json_object_set_new(o, "detail", json_string(lk_cli_shown(p->detail, shown))) !=
+                       0)) {
+        return lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer");
+    }
+    code = lk_cli_print_json(o);
+    return code != 0 || p->err == LK_OK ? code : lk_err_exit_code(p->err);
+}
+
 static int
 probe_tell(const struct probe *p, const char *name)
 {
@@ -272,7 +293,7 @@ probe_tell(const struct probe *p, const char *name)
 }
 
 static int
-probe_run(const struct lk_cli_service *s, const struct lk_hub *hub)
+probe_run(const struct lk_cli_service *s, const struct lk_hub *hub, bool json)
 {
     LK_AUTO(lk_loop) struct lk_loop *loop = NULL;
     LK_AUTO(lk_client) struct lk_client *client = NULL;
@@ -301,7 +322,7 @@ probe_run(const struct lk_cli_service *s, const struct lk_hub *hub)
     if (!p.done && (err = lk_loop_run(loop)) != LK_OK) {
         return lk_cli_fail(err, "cannot call anybody");
     }
-    return probe_tell(&p, hub->name);
+    return json ? probe_tell_json(&p, hub->name) : probe_tell(&p, hub->name);
 }
 
 int
@@ -325,5 +346,5 @@ lk_cli_hub_test(int argc, char **argv)
         lk_cli_note("%s is embedded: there is nobody to call", shown.hub.name);
         return lk_err_exit_code(LK_ERR_ARG);
     }
-    return probe_run(&s, &shown.hub);
+    return probe_run(&s, &shown.hub, common.json);
 }

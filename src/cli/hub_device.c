@@ -229,18 +229,20 @@ key_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form key_form = {
-    .usage = "latchkey hub device key HUB DEVICE_ID [--secondary] [--connection-string | --roll]\n"
-             "         [--config FILE]",
+    .usage = "latchkey hub device key HUB DEVICE_ID [--secondary] [--connection-string] [--json]\n"
+             "         [--config FILE]\n"
+             "       latchkey hub device key HUB DEVICE_ID [--secondary] --roll [--config FILE]",
     .help = "Print a device's key in base64; that it was told is in the audit record. The key of\n"
             "a device with a TPM is known to that TPM, and a new registration replaces it.\n\n"
             "  --secondary              the secondary key instead of the primary\n"
             "  --connection-string      the device's connection string with it\n"
             "  --roll                   replace it by a fresh one, and print "
-            "nothing\n" LK_CLI_CONFIG_HELP,
+            "nothing\n" LK_CLI_JSON_HELP LK_CLI_CONFIG_HELP,
     .options =
         (const struct option[]){{"secondary", no_argument, NULL, OPT_SECONDARY},
                                 {"connection-string", no_argument, NULL, OPT_CONNECTION_STRING},
                                 {"roll", no_argument, NULL, OPT_ROLL},
+                                LK_CLI_JSON_OPTION,
                                 LK_CLI_CONFIG_OPTION,
                                 LK_CLI_END_OPTIONS},
     .words_min = 2,
@@ -279,6 +281,17 @@ key_run(struct lk_txn *tx, void *arg)
 }
 
 static int
+key_print_json(const struct key_call *k, const char *text)
+{
+    LK_AUTO(json)
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s}", "hub", k->call.hub, "deviceId", k->call.device_id,
+                          "key", k->secondary ? "secondary" : "primary",
+                          k->connection_string ? "connectionString" : "deviceKey", text);
+
+    return o == NULL ? lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer") : lk_cli_print_json(o);
+}
+
+static int
 key_print(const struct key_call *k)
 {
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
@@ -297,6 +310,9 @@ key_print(const struct key_call *k)
         return lk_cli_fail(err != LK_OK ? err : LK_ERR_NOMEM, "cannot print the key");
     }
     lk_cli_note("the key is secret: whoever has it is the device to its hub");
+    if (k->call.common.json) {
+        return key_print_json(k, lk_buf_text(&text));
+    }
     (void)puts(lk_buf_text(&text));
     return 0;
 }
@@ -311,8 +327,9 @@ device_key(int argc, char **argv)
     if (!lk_cli_hub_call_open(&k.call, &key_form, argc, argv, &k, LK_CLI_WRITE, &code)) {
         return code;
     }
-    if (k.roll && k.connection_string) {
-        return lk_cli_usage(key_form.usage, "--connection-string or --roll, not both");
+    if (k.roll && (k.connection_string || k.call.common.json)) {
+        return lk_cli_usage(key_form.usage, "--roll prints nothing: it goes with no "
+                                            "--connection-string and no --json");
     }
     if ((err = lk_rand_fill(&lk_rand_system, k.fresh, sizeof(k.fresh))) != LK_OK) {
         return lk_cli_fail(err, "cannot make a key");

@@ -23,7 +23,8 @@ KEYS = first_hex(json.loads(vectors.read_text()))
 EK = base64.b64encode(bytes.fromhex(KEYS[0])).decode() if KEYS else "AToAAQ=="
 TIMES = {"createdDateTimeUtc": "2026-01-02T03:04:05.6789000Z",
          "lastUpdatedDateTimeUtc": "2026-01-02T03:04:05.6789000Z"}
-DETAILS = {"scope": "0ne00000001", "allocationIsDefault": True, "reprovisionIsDefault": True, "import": {"id": 1, "line": 2}}
+DETAILS = {"scope": "0ne00000001", "allocationIsDefault": True, "reprovisionIsDefault": True,
+           "import": {"id": 1, "line": 2}}
 SEEDS = {
     "tpm": {"attestation": {"tpm": {"endorsementKey": EK}, "type": "tpm"}, "registrationId": "d",
             "capabilities": {"iotEdge": False}, "provisioningStatus": "enabled",

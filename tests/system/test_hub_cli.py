@@ -45,7 +45,16 @@ def test_a_device_by_hand(service, hub, tmp_path):
                "--secondary").stdout.strip() == keys["secondaryKey"]
     text = cli(service, "device", "key", service.hub, "cli-1", "--connection-string").stdout.strip()
     assert text == f"HostName={service.hub};DeviceId=cli-1;SharedAccessKey={keys['primaryKey']}"
-    assert len(audit(service, "hub.device.reveal", "cli-1")) == 3
+    told = json.loads(cli(service, "device", "key", service.hub, "cli-1", "--json").stdout)
+    assert told == {"hub": service.hub, "deviceId": "cli-1", "key": "primary",
+                    "deviceKey": keys["primaryKey"]}
+    told = json.loads(cli(service, "device", "key", service.hub, "cli-1", "--secondary", "--json",
+                          "--connection-string").stdout)
+    assert told["key"] == "secondary"
+    assert told["connectionString"].endswith(f";SharedAccessKey={keys['secondaryKey']}")
+    assert cli(service, "device", "key", service.hub, "cli-1", "--roll", "--json",
+               check=False).returncode == 64
+    assert len(audit(service, "hub.device.reveal", "cli-1")) == 5
     everything = cli(service, "device", "show", service.hub, "cli-1").stdout + service.cli(
         "audit", "list", "--json").stdout
     assert keys["primaryKey"] not in everything

@@ -532,6 +532,8 @@ def test_what_the_hub_never_takes(service, hubs):
 def test_hub_test_explains(service, hubs, tmp_path):
     west = hubs[WEST]
     done = service.cli("hub", "test", WEST)
+    told = json.loads(service.cli("hub", "test", WEST, "--json").stdout)
+    assert told["accepted"] is True and told["hub"] == WEST and "devices" in told
     assert "accepts this service" in done.stdout
     west.stop()
     failed = service.cli("hub", "test", WEST, check=False)
@@ -542,6 +544,9 @@ def test_hub_test_explains(service, hubs, tmp_path):
     string.write_text(west.connection_string)
     wrong.cli("hub", "add", WEST, "--connection-string", string)  # without the authority
     failed = wrong.cli("hub", "test", WEST, check=False)
+    told = wrong.cli("hub", "test", WEST, "--json", check=False)
+    assert told.returncode == failed.returncode != 0
+    assert json.loads(told.stdout)["accepted"] is False and json.loads(told.stdout)["error"]
     assert failed.returncode == 76 and "certificate was not accepted" in failed.stderr, failed
     wrong.configure(hub_ca_file=west.ca_file)
     assert "accepts" in wrong.cli("hub", "test", WEST).stdout
