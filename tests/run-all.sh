@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds with gcc and clang, runs every test there is and ends with "N passed, N failed".
 #
-# usage: tests/run-all.sh [STEP...]     steps: gcc clang asan fuzz headers format man system
+# usage: tests/run-all.sh [STEP...]     steps: format gcc clang asan headers man fuzz deb system
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -105,15 +105,12 @@ step_man() {
     check "manual pages" tools/check-man.sh build
 }
 
-step_system() {
+# pytest_cases FOLDER
+pytest_cases() {
     local report counted
-    heading "system tests: both builds, real parts around them"
-    build_gcc
-    build_asan
     report=$(mktemp)
     LK_BUILD=$PWD/build LK_ASAN_BUILD=$PWD/build-asan \
-        /usr/bin/python3 -m pytest -q --durations=8 -p no:cacheprovider --junitxml "$report" \
-        tests/system
+        /usr/bin/python3 -m pytest -q --durations=8 -p no:cacheprovider --junitxml "$report" "$1"
     if counted=$(tests/count.py pytest "$report"); then
         add ${counted}
     else
@@ -122,12 +119,24 @@ step_system() {
     rm -f "$report"
 }
 
+step_deb() {
+    heading "Debian packages: built, and installed in a clean Debian"
+    pytest_cases tests/deb
+}
+
+step_system() {
+    heading "system tests: both builds, real parts around them"
+    build_gcc
+    build_asan
+    pytest_cases tests/system
+}
+
 export ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=0:detect_leaks=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
 tools/deps.sh build test || exit 1
 
 steps=("$@")
-((${#steps[@]})) || steps=(format gcc clang asan headers man fuzz system)
+((${#steps[@]})) || steps=(format gcc clang asan headers man fuzz deb system)
 started=$SECONDS
 for step in "${steps[@]}"; do
     step_started=$SECONDS
