@@ -10,6 +10,7 @@ struct lk_seats {
     void *by_id;     /* tsearch() trees: of struct lk_seat */
     void *by_client; /* of struct lk_conn */
     struct lk_conn *gone;
+    struct lk_conn *last; /* that was asked for; NULL: none, or it is no more */
     uint64_t serial;
 };
 
@@ -48,8 +49,15 @@ struct lk_conn *
 lk_seats_conn(struct lk_seats *s, const void *client)
 {
     const struct lk_conn key = {.client = client};
-    struct lk_conn *const *node = tfind(&key, &s->by_client, conn_compare);
+    struct lk_conn *const *node;
 
+    if (s->last != NULL && s->last->client == client) {
+        return s->last; /* the broker asks twice about each message */
+    }
+    node = tfind(&key, &s->by_client, conn_compare);
+    if (node != NULL) {
+        s->last = *node;
+    }
     return node == NULL ? NULL : *node;
 }
 
@@ -211,6 +219,7 @@ lk_seats_purge(struct lk_seats *s)
 
         s->gone = c->next_gone;
         (void)tdelete(c, &s->by_client, conn_compare); /* it was there */
+        s->last = NULL;
         free(c);
         seat->conns--;
         seat_judge(s, seat);

@@ -7,6 +7,9 @@ id_put(const char *id, struct lk_buf *ret)
 {
     enum lk_err err = LK_OK;
 
+    if (strpbrk(id, "%+#") == NULL) {
+        return lk_buf_puts(ret, id);
+    }
     for (; *id != '\0' && err == LK_OK; id++) {
         err = *id == '%' || *id == '+' || *id == '#' ? lk_buf_printf(ret, "%%%02X", *id)
                                                      : lk_buf_put(ret, id, 1);
@@ -75,7 +78,8 @@ lk_telemetry_topic(const char *hub, const char *device_id, const char *props, si
     if (!props_ok(props, props_len)) {
         return LK_ERR_FORMAT;
     }
-    if ((err = lk_buf_printf(ret, LK_OPERATOR_PREFIX "%s/", hub)) != LK_OK ||
+    if ((err = lk_buf_puts(ret, LK_OPERATOR_PREFIX)) != LK_OK ||
+        (err = lk_buf_puts(ret, hub)) != LK_OK || (err = lk_buf_puts(ret, "/")) != LK_OK ||
         (err = id_put(device_id, ret)) != LK_OK ||
         (err = lk_buf_puts(ret, "/messages/events/")) != LK_OK) {
         return err;
