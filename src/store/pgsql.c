@@ -268,14 +268,11 @@ outcome_ask(struct pg_conn *c)
     return LK_ERR_STORE;
 }
 
-/*
- * A transaction in which a statement failed is rolled back by COMMIT, which calls that success. And
- * a COMMIT that waits for a standby is called done when its time is up: it has as long as it takes.
- */
+/* A transaction in which a statement failed is rolled back by COMMIT, which calls that success. */
 static enum lk_err
 commit_once(struct pg_conn *c)
 {
-    PGresult *res = PQexec(c->pg, "SET LOCAL statement_timeout = 0; COMMIT");
+    PGresult *res = PQexec(c->pg, "COMMIT");
     enum lk_err err = LK_OK;
 
     if (PQresultStatus(res) != PGRES_COMMAND_OK || strcmp(PQcmdStatus(res), "COMMIT") != 0) {

@@ -149,6 +149,44 @@ cut_in_commit(void **state)
     assert_int_equal(do_count(f), 1);
 }
 
+/* Whether a COMMIT waits for a standby: it has not been answered after a while. */
+static bool
+commit_waits(PGconn *c)
+{
+    bool waits = true;
+    PGresult *res;
+
+    assert_int_equal(PQsendQuery(c, "UPDATE writer_mark SET at_ms = at_ms + 1"), 1);
+    for (int i = 0; i < 50 && waits; i++) {
+        (void)usleep(10000);
+        assert_int_equal(PQconsumeInput(c), 1);
+        waits = PQisBusy(c) != 0;
+    }
+    if (waits) {
+        assert_int_equal(PQrequestCancel(c), 1);
+    }
+    while ((res = PQgetResult(c)) != NULL) {
+        PQclear(res);
+    }
+    return waits;
+}
+
+/* From some moment after the reload on, every COMMIT waits for a standby that is not there. */
+static void
+standby_wanted(const char *url)
+{
+    PGconn *c = PQconnectdb(url);
+    int tries = 0;
+
+    raw_sql(url, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    raw_sql(url, "SELECT pg_reload_conf()");
+    while (!commit_waits(c)) {
+        assert_int_not_equal(++tries, 3000);
+        (void)usleep(10000);
+    }
+    PQfinish(c);
+}
+
 /* Until a COMMIT waits for the standby that is not there; then its session is ended. */
 static void *
 cut_at_standby(void *url)
@@ -178,8 +216,7 @@ answer_lost_run(struct fixture *f, struct cutting *c)
     pthread_t cutter;
     void *found;
 
-    raw_sql(f->url, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    raw_sql(f->url, "SELECT pg_reload_conf()");
+    standby_wanted(f->url);
     assert_int_equal(pthread_create(&cutter, NULL, cut_at_standby, f->url), 0);
     assert_int_equal(in_write(f, cut_run, c), LK_OK);
     assert_int_equal(pthread_join(cutter, &found), 0);
