@@ -68,13 +68,6 @@ finish(struct lk_call *c, enum lk_err err)
     }
 }
 
-static void
-calls_counted(struct lk_broker *b, int delta)
-{
-    b->calls_count += (size_t)delta; /* wraps around for -1 */
-    lk_metric_add(LK_M_BROKER_WAITING, delta);
-}
-
 /* Take the call at *at out of the list, and answer it. */
 static void
 end(struct lk_call **at, enum lk_err err)
@@ -82,6 +75,8 @@ end(struct lk_call **at, enum lk_err err)
     struct lk_call *c = *at;
 
     *at = c->next;
+    c->broker->calls_count--;
+    lk_metric_add(LK_M_BROKER_WAITING, -1);
     finish(c, err);
 }
 
@@ -150,7 +145,8 @@ call_begin(void *ctx)
     }
     c->next = b->calls;
     b->calls = c;
-    calls_counted(b, 1);
+    b->calls_count++;
+    lk_metric_add(LK_M_BROKER_WAITING, 1);
 }
 
 /* The call with that ticket; NULL: it was answered, or never asked. */
@@ -181,7 +177,6 @@ lk_method_result(struct lk_line *l, const struct lk_plug_msg *m, const struct lk
     }
     lk_buf_reset(&(*at)->body);
     (*at)->status = what->status;
-    calls_counted(l->broker, -1);
     end(at, m->body_len > LK_METHOD_PAYLOAD_MAX ? LK_ERR_LIMIT
                                                 : lk_buf_put(&(*at)->body, m->body, m->body_len));
 }
@@ -192,7 +187,6 @@ lk_telemetry_taken(struct lk_line *l, uint64_t ticket)
     struct lk_call **at = call_find(l->broker, ticket);
 
     if (at != NULL && (*at)->method_done == NULL && strcmp((*at)->hub, l->hub) == 0) {
-        calls_counted(l->broker, -1);
         end(at, LK_OK);
     }
 }
@@ -221,7 +215,6 @@ lk_calls_tick(struct lk_broker *b)
             at = &(*at)->next;
             continue;
         }
-        calls_counted(b, -1);
         end(at, c->method_done == NULL ? LK_ERR_BUSY
                 : c->ticket == 0       ? LK_ERR_NOT_FOUND
                                        : LK_ERR_TIMEOUT);
@@ -235,7 +228,6 @@ lk_calls_end(struct lk_broker *b, const char *hub)
 
     while (*at != NULL) {
         if (hub == NULL || strcmp((*at)->hub, hub) == 0) {
-            calls_counted(b, -1);
             end(at, LK_ERR_BUSY);
         } else {
             at = &(*at)->next;
