@@ -357,6 +357,17 @@ host_take(struct lk_http_parse *p)
 /* ---- framing -----------------------------------------------------------------------------------
  */
 
+/* What is behind the path may take more than others. */
+static void
+body_max_set(struct lk_http_parse *p)
+{
+    uint32_t more = p->body_max == NULL ? 0 : p->body_max(p->ctx, p->method, p->host, p->path);
+
+    if (more > p->body.max) {
+        p->body.max = more;
+    }
+}
+
 /* One length or one "chunked", never both or two, even if they agree (RFC 9112, 6.3). */
 static void
 framing_judge(struct lk_http_parse *p, uint64_t content_length)
@@ -372,22 +383,14 @@ framing_judge(struct lk_http_parse *p, uint64_t content_length)
     } else if (codings == 1 &&
                (p->is_http_1_0 || !lk_ascii_caseeq(coding, strlen(coding), "chunked", 7))) {
         lk_http_parse_refuse(p, 400, "net.transfer_encoding");
-    } else if (content_length > p->body.max) {
-        lk_http_parse_refuse(p, 413, "net.body_large");
+    } else if (codings == 1 || content_length > p->body.max) {
+        body_max_set(p); /* most requests are small, and nobody is asked about them */
+        if (content_length > p->body.max) {
+            lk_http_parse_refuse(p, 413, "net.body_large");
+        }
     }
     p->is_chunked = codings == 1;
     p->body_left = content_length;
-}
-
-/* What is behind the path may take more than others. */
-static void
-body_max_set(struct lk_http_parse *p)
-{
-    uint32_t more = p->body_max == NULL ? 0 : p->body_max(p->ctx, p->method, p->host, p->path);
-
-    if (more > p->body.max) {
-        p->body.max = more;
-    }
 }
 
 static void
@@ -431,7 +434,6 @@ lk_http_head_parse(struct lk_http_parse *p)
         host_take(p);
     }
     if (p->state != LK_PARSE_REFUSED) {
-        body_max_set(p);
         framing_judge(p, run.content_length);
     }
     if (p->state != LK_PARSE_REFUSED) {

@@ -44,8 +44,8 @@ enum lk_http_method {
 
 /*
  * Bytes that the body of such a request may have where that is more than limits.body_max, asked
- * once its head is complete; 0: no more. host and path are what lk_http_request_host() and
- * lk_http_request_path() give.
+ * once its head is complete, unless that announces a body within limits.body_max; 0: no more. host
+ * and path are what lk_http_request_host() and lk_http_request_path() give.
  */
 typedef uint32_t (*lk_http_body_max_fn)(void *ctx, enum lk_http_method method, const char *host,
                                         const char *path);
