@@ -5,16 +5,15 @@
 static enum lk_err
 id_put(const char *id, struct lk_buf *ret)
 {
-    enum lk_err err = LK_OK;
+    for (;;) {
+        size_t plain = strcspn(id, "%+#");
+        enum lk_err err = lk_buf_put(ret, id, plain);
 
-    if (strpbrk(id, "%+#") == NULL) {
-        return lk_buf_puts(ret, id);
+        id += plain;
+        if (err != LK_OK || *id == '\0' || (err = lk_buf_printf(ret, "%%%02X", *id++)) != LK_OK) {
+            return err;
+        }
     }
-    for (; *id != '\0' && err == LK_OK; id++) {
-        err = *id == '%' || *id == '+' || *id == '#' ? lk_buf_printf(ret, "%%%02X", *id)
-                                                     : lk_buf_put(ret, id, 1);
-    }
-    return err;
 }
 
 /* Bytes of the UTF-8 sequence at p (RFC 3629), 0 when it is none. */
