@@ -18,6 +18,8 @@
 #include <time.h>
 
 #define RECONNECT_SLEEP_MS 100
+#define WRITER_BEGIN "BEGIN; SELECT held FROM writer FOR UPDATE;" /* waits for the writers' turn   \
+                                                                   */
 
 static int64_t
 mono_ms(void)
@@ -180,7 +182,7 @@ writer_begin(struct pg_conn *c)
 
     c->turn++;
     (void)snprintf(begin, sizeof(begin),
-                   "BEGIN; SELECT held FROM writer FOR UPDATE;"
+                   WRITER_BEGIN
                    "INSERT INTO writer_mark VALUES (%u, %u, extract(epoch FROM now()) * 1000)"
                    " ON CONFLICT (writer) DO UPDATE SET turn = excluded.turn,"
                    " at_ms = excluded.at_ms",
@@ -237,8 +239,7 @@ mark_read(struct pg_conn *c, bool *ret_there)
     enum lk_err err = LK_OK;
 
     (void)snprintf(ask, sizeof(ask),
-                   "BEGIN; SELECT held FROM writer FOR UPDATE;"
-                   "SELECT 1 FROM writer_mark WHERE writer = %u AND turn = %u",
+                   WRITER_BEGIN "SELECT 1 FROM writer_mark WHERE writer = %u AND turn = %u",
                    (unsigned)c->writer, (unsigned)c->turn); /* fits by its size */
     res = PQexec(c->pg, ask);
     if (PQresultStatus(res) != PGRES_TUPLES_OK) {

@@ -7,9 +7,8 @@
 #include "store/sql_int.h"
 
 #define PG_PARAMS_MAX 40
-#define PG_RETRY_MS 10000 /* how long a transaction waits for a server that is gone or moving */
-#define PG_OUTCOME_MS                                                                              \
-    45000 /* how long one whose outcome is unknown does: until a failover is over */
+#define PG_RETRY_MS 10000   /* how long a transaction waits for a server that is gone or moving */
+#define PG_OUTCOME_MS 45000 /* how long one of unknown outcome does: until a failover is over */
 
 struct store_db {
     char *url; /* owned; holds a password maybe: never logged */
