@@ -259,16 +259,16 @@ advice(enum lk_err err)
 static int
 probe_tell_json(const struct probe *p, const char *name)
 {
-    LK_AUTO(json) json_t *o = json_pack("{s:s, s:b}", "hub", name, "accepted", p->err == LK_OK);
     char shown[LK_CLI_SHOWN_CAP]; /* the peer may have a word in it */
+    LK_AUTO(json)
+    json_t *o = p->err == LK_OK
+                    ? json_pack("{s:s, s:b, s:I}", "hub", name, "accepted", 1, "devices",
+                                (json_int_t)p->devices)
+                    : json_pack("{s:s, s:b, s:s, s:s}", "hub", name, "accepted", 0, "error",
+                                lk_err_text(p->err), "detail", lk_cli_shown(p->detail, shown));
     int code;
 
-    if (o == NULL ||
-        (p->err == LK_OK
-             ? json_object_set_new(o, "devices", json_integer(p->devices)) != 0
-             : json_object_set_new(o, "error", json_string(lk_err_text(p->err))) != 0 ||
-                   json_object_set_new(o, "detail", json_string(lk_cli_shown(p->detail, shown))) !=
-                       0)) {
+    if (o == NULL) {
         return lk_cli_fail(LK_ERR_NOMEM, "cannot build the answer");
     }
     code = lk_cli_print_json(o);
