@@ -17,7 +17,6 @@ enum {
 
 struct wish {
     char hub[LK_HOST_NAME_MAX + 1];
-    bool found;
     const char *cert, *key, *passwords, *plugin;
     uint64_t port, operator_port;
 };
@@ -81,11 +80,7 @@ static const struct lk_cli_form mosquitto_form = {
 static enum lk_err
 hub_find_run(struct lk_txn *tx, void *arg)
 {
-    struct wish *w = (struct wish *)arg;
-    enum lk_err err = lk_hub_is_ours(tx, w->hub);
-
-    w->found = err == LK_OK;
-    return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+    return lk_hub_is_ours(tx, ((const struct wish *)arg)->hub);
 }
 
 static void
@@ -156,11 +151,11 @@ lk_cli_hub_mosquitto_config(int argc, char **argv)
         (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0) {
         return code;
     }
-    if ((err = lk_store_read_wait(s.session, hub_find_run, &w)) != LK_OK) {
-        return lk_cli_store_fail(err, "cannot look for the hub");
+    if ((err = lk_store_read_wait(s.session, hub_find_run, &w)) == LK_ERR_NOT_FOUND) {
+        return lk_cli_fail(err, "no embedded hub \"%s\"", w.hub);
     }
-    if (!w.found) {
-        return lk_cli_fail(LK_ERR_NOT_FOUND, "no embedded hub \"%s\"", w.hub);
+    if (err != LK_OK) {
+        return lk_cli_store_fail(err, "cannot look for the hub");
     }
     socket = lk_config_list(s.config.mqtt_socket);
     if (socket[0] == '\0') {
