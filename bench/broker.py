@@ -8,7 +8,6 @@ Rates are what generator and broker reach on the same cores; CPU time is the bro
 connect latchkeyd's too. Rounds of both alternate, and the median counts.
 """
 import argparse
-import base64
 import json
 import os
 import statistics
@@ -46,29 +45,23 @@ def cpu_s(*pids):
 class WithHub:
     """latchkeyd, and Mosquitto as `latchkey hub mosquitto-config` sets it up."""
 
-    name = "latchkey_hub.so"
+    filters = "latchkey/#"
 
     def __init__(self, directory):
         self.service = Service(os.path.join(directory, "service"))
         self.service.cli("hub", "policy", "add", self.service.hub, "iothubowner")
         self.broker = HubBroker(os.path.join(directory, "hub"), self.service)
         with open(self.broker.config, encoding="ascii") as file:
-            text = file.read().replace("log_type all", "log_type error")
+            text = file.read().replace("log_type all", "log_type information")
         with open(self.broker.config, "w", encoding="ascii") as file:
-            file.write(text + "log_type information\n")
+            file.write(text)
         self.service.start()
         self.broker.start().wait_service()
         self.port, self.operator_port = self.broker.port, self.broker.operator_port
         self.ca_file, self.host = self.broker.ca_file, self.service.hub
         self.pids = [self.broker.process.pid, self.service.process.pid]
-        key = b"k" * 32
-        text = base64.b64encode(key).decode()
-        answer = Hub(self.service).bulk(*({
-            "id": f"dev-{n}", "importMode": "create", "authentication": {
-                "type": "sas", "symmetricKey": {"primaryKey": text, "secondaryKey": text}}}
-            for n in range(DEVICES)))
-        assert answer.status == 200, answer
-        self.tokens = [sas.hub_token(key, self.host, f"dev-{n}") for n in range(DEVICES)]
+        keys = Hub(self.service).create_all({f"dev-{n}": b"k" * 32 for n in range(DEVICES)})
+        self.tokens = [sas.hub_token(key, self.host, name) for name, key in keys.items()]
 
     def login(self, n):
         return f"dev-{n}", self.broker.user_name(f"dev-{n}"), self.tokens[n]
@@ -81,7 +74,7 @@ class WithHub:
 class Bare:
     """The same but for the plugin: a password for each device, and an ACL of the same topics."""
 
-    name = "bare Mosquitto"
+    filters = "devices/#"
 
     def __init__(self, directory, other):
         directory = os.path.join(directory, "bare")
@@ -122,9 +115,8 @@ class Bare:
 
 def logins(side, path):
     """What bench-mqtt reads: the operator, and every device."""
-    filters = "latchkey/#" if isinstance(side, WithHub) else "devices/#"
     with open(path, "w", encoding="ascii") as file:
-        file.write(f"{filters}\t{OPERATOR}\t{OPERATOR_PASSWORD}\n")
+        file.write(f"{side.filters}\t{OPERATOR}\t{OPERATOR_PASSWORD}\n")
         for n in range(DEVICES):
             file.write("\t".join(side.login(n)) + "\n")
     return path

@@ -1,5 +1,4 @@
 """A fleet at its hub, while everything below it is killed and comes back. LK_FLEET is its size."""
-import base64
 import os
 import threading
 import time
@@ -8,15 +7,12 @@ from collections import defaultdict
 import pytest
 
 from lib.fleet import Fleet
-from lib.hubapi import Hub
-from lib.hubbroker import HubBroker
+from lib.livehub import LiveHub
 from lib.mqtt import Closed
 from lib.postgres import Postgres
 from lib.process import wait_until
-from lib.service import Service
 
 SIZE = int(os.environ.get("LK_FLEET", "300"))
-BULK = 100
 
 
 class Seen:
@@ -45,31 +41,16 @@ class Seen:
         return {name: numbers for name, numbers in lost.items() if numbers}
 
 
-class Site:
-    """A service on PostgreSQL, its broker, its registry, and keys of the devices in it."""
+class Site(LiveHub):
+    """On PostgreSQL."""
 
     def __init__(self, directory):
         self.postgres = Postgres()
-        self.service = Service(directory / "service", store=self.postgres.database())
-        self.service.cli("hub", "policy", "add", self.service.hub, "iothubowner")
-        self.broker = HubBroker(directory / "broker", self.service)
-        self.service.start()
-        self.broker.start().wait_service()
-        self.hub = Hub(self.service)
+        super().__init__(directory, store=self.postgres.database())
 
     def devices(self, count):
-        """{id: key} of new devices, made in bulk."""
-        keys = {f"fleet-{n}": os.urandom(32) for n in range(count)}
-        names = list(keys)
-        for at in range(0, count, BULK):
-            answer = self.hub.bulk(*({
-                "id": name, "importMode": "create", "authentication": {
-                    "type": "sas", "symmetricKey": {
-                        "primaryKey": base64.b64encode(keys[name]).decode(),
-                        "secondaryKey": base64.b64encode(keys[name]).decode()}}}
-                for name in names[at:at + BULK]))
-            assert answer.status == 200, answer
-        return keys
+        """{id: key} of new devices."""
+        return self.hub.create_all({f"fleet-{n}": os.urandom(32) for n in range(count)})
 
     def desire(self, fleet, number):
         """A desired property for each device, by the operator's HTTPS call."""
@@ -80,8 +61,7 @@ class Site:
             wait_until(patched, "the twin is changed", 60, 0.5)
 
     def close(self):
-        self.broker.stop()
-        self.service.stop()
+        super().close()
         self.postgres.close()
 
 

@@ -7,24 +7,16 @@ import threading
 import pytest
 
 from lib.device import Device
-from lib.hubapi import Hub, name
-from lib.hubbroker import HubBroker
+from lib.hubapi import name
+from lib.livehub import LiveHub
 from lib.process import wait_until
-from lib.service import Service, program
+from lib.service import program
 
 METHODS = "$iothub/methods/POST/"
 
 
-class Live:
-    """A service, its broker, an operator of its hub."""
-
-    def __init__(self, directory):
-        self.service = Service(directory / "service")
-        self.service.cli("hub", "policy", "add", self.service.hub, "iothubowner")
-        self.broker = HubBroker(directory / "broker", self.service)
-        self.service.start()
-        self.broker.start().wait_service()
-        self.hub = Hub(self.service)
+class Live(LiveHub):
+    """What operators and devices do with it."""
 
     def device(self, device_id):
         """A registered device."""
@@ -36,10 +28,6 @@ class Live:
     def call(self, device_id, method="reboot", response_s=20, **more):
         return self.hub.ask("POST", f"/twins/{device_id}/methods", {
             "methodName": method, "responseTimeoutInSeconds": response_s, **more})
-
-    def close(self):
-        self.broker.stop()
-        self.service.stop()
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ class Member:
             try:
                 await self._connection()
             except (OSError, EOFError, asyncio.TimeoutError):
-                self.online = False
+                pass
             await asyncio.sleep(pause_s * self.fleet.jitter())
             pause_s = 0.2 if self.connections and self.acked else min(2, pause_s * 2)
 
