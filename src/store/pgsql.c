@@ -18,8 +18,8 @@
 #include <time.h>
 
 #define RECONNECT_SLEEP_MS 100
-#define WRITER_BEGIN "BEGIN; SELECT held FROM writer FOR UPDATE;" /* waits for the writers' turn   \
-                                                                   */
+/* waits for the writers' turn */
+#define WRITER_BEGIN "BEGIN; SELECT held FROM writer FOR UPDATE;"
 
 static int64_t
 mono_ms(void)
