@@ -26,6 +26,7 @@ import_free(struct lk_importing *im)
     free(im);
 }
 LK_DEFINE_AUTO(struct lk_importing, import, import_free);
+_Static_assert(LK_IMPORT_BATCH <= LK_STAGE_MAX, "a batch is staged together");
 
 /* What the reader gets is what is hashed. */
 static enum lk_err
@@ -235,21 +236,34 @@ conflict_judge(struct lk_txn *tx, struct lk_importing *im, struct slot *slot,
     return err;
 }
 
+/* Whether the row can be imported at all. */
+static enum lk_err
+slot_check(struct lk_txn *tx, struct slot *slot)
+{
+    enum lk_err err;
+
+    slot->verdict = LK_IMPORT_ROW_BAD;
+    if (slot->unreadable) {
+        return LK_OK;
+    }
+    err = lk_enrollment_check(tx, &slot->e, &slot->problem);
+    if (err == LK_OK) {
+        slot->verdict = LK_IMPORT_ROW_NEW;
+    }
+    return err == LK_ERR_FORMAT ? LK_OK : err;
+}
+
 static enum lk_err
 slot_stage(struct lk_txn *tx, struct lk_importing *im, struct slot *slot)
 {
     struct lk_conflict conflict;
-    enum lk_err err = lk_enrollment_check(tx, &slot->e, &slot->problem);
+    enum lk_err err =
+        lk_txn_import_stage(tx, im->result->import_id, slot->line, &slot->e, &conflict);
 
-    slot->verdict = LK_IMPORT_ROW_NEW;
-    if (err == LK_OK) {
-        err = lk_txn_import_stage(tx, im->result->import_id, slot->line, &slot->e, &conflict);
-        return err == LK_ERR_EXISTS ? conflict_judge(tx, im, slot, &conflict) : err;
-    }
-    slot->verdict = LK_IMPORT_ROW_BAD;
-    return err == LK_ERR_FORMAT ? LK_OK : err;
+    return err == LK_ERR_EXISTS ? conflict_judge(tx, im, slot, &conflict) : err;
 }
 
+/* Together what is in nobody's way; one at a time, in order, what may be. */
 static enum lk_err
 stage_run(struct lk_txn *tx, void *arg)
 {
@@ -257,8 +271,21 @@ stage_run(struct lk_txn *tx, void *arg)
     enum lk_err err;
 
     for (size_t i = 0; i < im->slots_count; i++) {
-        im->slots[i].verdict = LK_IMPORT_ROW_BAD;
-        if (!im->slots[i].unreadable && (err = slot_stage(tx, im, &im->slots[i])) != LK_OK) {
+        struct slot *slot = &im->slots[i];
+
+        if ((err = slot_check(tx, slot)) != LK_OK) {
+            return err;
+        }
+        im->rows[i].line = slot->line;
+        im->rows[i].e = slot->verdict == LK_IMPORT_ROW_NEW ? &slot->e : NULL;
+    }
+    if ((err = lk_txn_import_stage_many(tx, im->result->import_id, im->rows, im->slots_count)) !=
+        LK_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < im->slots_count; i++) {
+        if (im->rows[i].e != NULL && !im->rows[i].staged &&
+            (err = slot_stage(tx, im, &im->slots[i])) != LK_OK) {
             return err;
         }
     }

@@ -28,6 +28,7 @@ struct lk_importing {
     size_t page_count;
     size_t slots_count;
     struct slot slots[LK_IMPORT_BATCH];
+    struct lk_stage rows[LK_IMPORT_BATCH]; /* of the slots, while they are staged together */
 };
 
 /* How the source is kept in the store, into im->source_text. */

@@ -10,10 +10,6 @@
 
 #include "base/metrics.h"
 
-#define OID_BYTEA 17u /* pg_type.h, where they are fixed */
-#define OID_INT8 20u
-#define OID_TEXT 25u
-
 static struct pg_stmt *
 stmt_of(struct sq *q)
 {
@@ -197,19 +193,25 @@ pg_bind_int(struct sq *q, int at, int64_t v)
 
     assert(at >= 1 && at <= PG_PARAMS_MAX);
     s->ints[at - 1] = (int64_t)htobe64((uint64_t)v);
-    param_set(q, at, OID_INT8, &s->ints[at - 1], sizeof(s->ints[0]));
+    param_set(q, at, PG_OID_INT8, &s->ints[at - 1], sizeof(s->ints[0]));
 }
 
 static void
 pg_bind_text(struct sq *q, int at, const char *text)
 {
-    param_set(q, at, OID_TEXT, text, strlen(text));
+    param_set(q, at, PG_OID_TEXT, text, strlen(text));
 }
 
 static void
 pg_bind_blob(struct sq *q, int at, const void *data, size_t len)
 {
-    param_set(q, at, OID_BYTEA, len > 0 ? data : "", len); /* a NULL pointer would mean NULL */
+    param_set(q, at, PG_OID_BYTEA, len > 0 ? data : "", len); /* a NULL pointer would mean NULL */
+}
+
+void
+pg_bind_array(struct sq *q, int at, Oid type, const struct lk_buf *array)
+{
+    param_set(q, at, type, array->data, array->len);
 }
 
 /* A statement is known by the types of its parameters, so this waits until they are bound. */
@@ -320,4 +322,5 @@ const struct sq_engine pg_engine = {
     .changed = pg_changed,
     .column_int = pg_column_int,
     .column_bytes = pg_column_bytes,
+    .stage = pg_stage,
 };

@@ -23,33 +23,43 @@ enrollment_read(struct sq *q, struct lk_enrollment *e)
  */
 
 enum lk_err
-sq_enrollment_insert(struct lk_txn *tx, const struct store_key *key, const struct lk_enrollment *e,
-                     struct lk_conflict *conflict)
+sq_enrollment_bind(struct sq *q, const struct store_key *key, const struct lk_enrollment *e,
+                   struct lk_buf *hubs, struct lk_buf *eks)
 {
-    static const char sql[] =
-        "INSERT INTO enrollment (" SQ_FIELDS ", device_id, eks, srk_pub, scope, lower_id,"
-        " created_ms, import_id, import_line)"
-        " SELECT " SQ_FIELDS_VALUES ", ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26"
-        " WHERE EXISTS (SELECT 1 FROM scope WHERE id = ?22) RETURNING nr";
-    LK_AUTO_BUF struct lk_buf eks = {.max = SQ_EKS_PACKED_MAX}, hubs = LK_BUF_INIT;
-    LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 
-    if ((err = sq_conflict_by_id(tx, e->scope, key, conflict)) != LK_OK ||
-        (err = sq_conflict_by_ek(tx, e, 0, conflict)) != LK_OK ||
-        (err = sq_eks_pack(e, &eks)) != LK_OK || (err = sq_use(tx->conn, sql, &q)) != LK_OK ||
-        (err = sq_fields_bind(q, e, &hubs)) != LK_OK) {
+    eks->max = SQ_EKS_PACKED_MAX;
+    if ((err = sq_eks_pack(e, eks)) != LK_OK || (err = sq_fields_bind(q, e, hubs)) != LK_OK) {
         return err;
     }
     sq_bind_text(q, 19, e->device_id);
-    sq_bind_blob(q, 20, eks.data, eks.len);
+    sq_bind_blob(q, 20, eks->data, eks->len);
     sq_bind_blob(q, 21, e->srk_pub.data, e->srk_pub.len);
     sq_bind_text(q, 22, e->scope);
     sq_bind_text(q, 23, key->text);
     sq_bind_int(q, 24, e->created_ms);
     sq_bind_int(q, 25, e->import_id);
     sq_bind_int(q, 26, e->import_line);
-    if ((err = sq_step(q)) != LK_OK) {
+    return LK_OK;
+}
+
+enum lk_err
+sq_enrollment_insert(struct lk_txn *tx, const struct store_key *key, const struct lk_enrollment *e,
+                     struct lk_conflict *conflict)
+{
+    static const char sql[] =
+        "INSERT INTO enrollment (" SQ_ENROLLMENT_INSERT ") SELECT " SQ_FIELDS_VALUES
+        ", ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26"
+        " WHERE EXISTS (SELECT 1 FROM scope WHERE id = ?22) RETURNING nr";
+    LK_AUTO_BUF struct lk_buf eks = LK_BUF_INIT, hubs = LK_BUF_INIT;
+    LK_AUTO(sq) struct sq *q = NULL;
+    enum lk_err err;
+
+    if ((err = sq_conflict_by_id(tx, e->scope, key, conflict)) != LK_OK ||
+        (err = sq_conflict_by_ek(tx, e, 0, conflict)) != LK_OK ||
+        (err = sq_use(tx->conn, sql, &q)) != LK_OK ||
+        (err = sq_enrollment_bind(q, key, e, &hubs, &eks)) != LK_OK ||
+        (err = sq_step(q)) != LK_OK) {
         return err; /* LK_ERR_NOT_FOUND: the scope */
     }
     return sq_eks_insert(tx, e, sq_int(q, 0));

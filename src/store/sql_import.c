@@ -65,16 +65,24 @@ sq_import_set(struct lk_txn *tx, int64_t import_id, enum lk_import_state state, 
 }
 
 enum lk_err
+sq_import_staging(struct lk_txn *tx, int64_t import_id, struct sq_import *ret)
+{
+    enum lk_err err = sq_import_get(tx, import_id, ret);
+
+    return err == LK_OK && ret->state != LK_IMPORT_STAGING ? LK_ERR_NOT_FOUND : err;
+}
+
+enum lk_err
 sq_import_stage(struct lk_txn *tx, const struct store_key *key, const struct lk_enrollment *e,
                 struct lk_conflict *conflict)
 {
     struct sq_import import;
     enum lk_err err;
 
-    if ((err = sq_import_get(tx, e->import_id, &import)) != LK_OK) {
+    if ((err = sq_import_staging(tx, e->import_id, &import)) != LK_OK) {
         return err;
     }
-    if (import.state != LK_IMPORT_STAGING || strcmp(import.scope, e->scope) != 0) {
+    if (strcmp(import.scope, e->scope) != 0) {
         return LK_ERR_NOT_FOUND;
     }
     if ((err = sq_enrollment_insert(tx, key, e, conflict)) != LK_OK) {
@@ -84,16 +92,28 @@ sq_import_stage(struct lk_txn *tx, const struct store_key *key, const struct lk_
 }
 
 enum lk_err
+sq_import_stage_many(struct lk_txn *tx, const struct sq_import *import, struct sq_stage *rows,
+                     size_t count)
+{
+    int64_t import_id = rows[0].e->import_id, staged = 0;
+    enum lk_err err = tx->conn->engine->stage(tx, rows, count);
+
+    for (size_t i = 0; i < count && err == LK_OK; i++) {
+        staged += rows[i].staged && !rows[i].before ? 1 : 0;
+    }
+    return err != LK_OK || staged == 0
+               ? err
+               : sq_import_set(tx, import_id, LK_IMPORT_STAGING, import->row_count + staged);
+}
+
+enum lk_err
 sq_import_finish(struct lk_txn *tx, int64_t import_id, int64_t *ret_rows)
 {
     struct sq_import import;
     enum lk_err err;
 
-    if ((err = sq_import_get(tx, import_id, &import)) != LK_OK) {
+    if ((err = sq_import_staging(tx, import_id, &import)) != LK_OK) {
         return err;
-    }
-    if (import.state != LK_IMPORT_STAGING) {
-        return LK_ERR_NOT_FOUND;
     }
     if ((err = sq_import_set(tx, import_id, LK_IMPORT_FINISHED, import.row_count)) == LK_OK) {
         *ret_rows = import.row_count;

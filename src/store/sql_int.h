@@ -17,6 +17,7 @@
 #define SQ_STMTS_MAX 192u /* more than there are different statements */
 
 struct sq_engine;
+struct sq_stage;
 
 /* A prepared statement, or one in use; the head of an engine's own struct. */
 struct sq {
@@ -50,6 +51,9 @@ struct sq_engine {
     int64_t (*column_int)(struct sq *q, int at);
     /* NULL: nothing or no bytes. Valid until the next step. A text has no NUL of ours behind it. */
     const void *(*column_bytes)(struct sq *q, int at, size_t *ret_len);
+    /* lk_txn_import_stage_many(), for rows of one scope and of an import that is being staged.
+     * NULL: the engine is as quick with one row at a time. */
+    enum lk_err (*stage)(struct lk_txn *tx, struct sq_stage *rows, size_t count);
 };
 
 /*
@@ -140,6 +144,15 @@ enum lk_err sq_conflict_by_ek(struct lk_txn *tx, const struct lk_enrollment *e, 
     "1))"
 enum lk_err sq_enrollment_insert(struct lk_txn *tx, const struct store_key *key,
                                  const struct lk_enrollment *e, struct lk_conflict *conflict);
+/* What an enrollment is inserted with: columns, and as many parameters from 1 on. Its numbers nr
+ * are drawn by the database. */
+#define SQ_ENROLLMENT_INSERT                                                                       \
+    SQ_FIELDS ", device_id, eks, srk_pub, scope, lower_id, created_ms, import_id, import_line"
+#define SQ_ENROLLMENT_INSERT_COUNT 26
+/* hubs and eks are empty, and hold values until the statement is released. */
+LK_MUST_CHECK enum lk_err sq_enrollment_bind(struct sq *q, const struct store_key *key,
+                                             const struct lk_enrollment *e, struct lk_buf *hubs,
+                                             struct lk_buf *eks);
 enum lk_err sq_enrollment_replace(struct lk_txn *tx, const struct store_key *key,
                                   struct lk_enrollment *e, const char *etag,
                                   struct lk_conflict *conflict);
@@ -167,6 +180,18 @@ struct sq_import {
     int64_t row_count;
 };
 enum lk_err sq_import_get(struct lk_txn *tx, int64_t import_id, struct sq_import *ret);
+/* LK_ERR_NOT_FOUND also when no row can be staged any more. */
+enum lk_err sq_import_staging(struct lk_txn *tx, int64_t import_id, struct sq_import *ret);
+/* A row to be staged with others. */
+struct sq_stage {
+    struct store_key key;
+    struct lk_enrollment *e;
+    bool staged; /* set by the engine */
+    bool before; /* and then: it had been already */
+};
+/* At least one row, all of the import and its scope, by an engine that has a stage(). */
+enum lk_err sq_import_stage_many(struct lk_txn *tx, const struct sq_import *import,
+                                 struct sq_stage *rows, size_t count);
 /* Also notes that something happened to it now. */
 enum lk_err sq_import_set(struct lk_txn *tx, int64_t import_id, enum lk_import_state state,
                           int64_t row_count);

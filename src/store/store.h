@@ -267,6 +267,20 @@ LK_MUST_CHECK enum lk_err lk_txn_import_begin(struct lk_txn *tx, const char *sco
 LK_MUST_CHECK enum lk_err lk_txn_import_stage(struct lk_txn *tx, int64_t import_id, int64_t line,
                                               struct lk_enrollment *e,
                                               struct lk_conflict *ret_conflict);
+/*
+ * Stage many rows of one scope at a time, where that is quicker: those that nothing is in the way
+ * of, neither in the store nor in a row before them. A row that the import has staged under the
+ * same line already counts as staged. The others are for lk_txn_import_stage(), in their order,
+ * which says what is wrong: then all is as if every row had gone that way.
+ */
+#define LK_STAGE_MAX 256u
+struct lk_stage {
+    int64_t line;
+    struct lk_enrollment *e; /* NULL: there is no row here */
+    bool staged;             /* set by the call */
+};
+LK_MUST_CHECK enum lk_err lk_txn_import_stage_many(struct lk_txn *tx, int64_t import_id,
+                                                   struct lk_stage *rows, size_t count);
 LK_MUST_CHECK enum lk_err lk_txn_import_finish(struct lk_txn *tx, int64_t import_id,
                                                int64_t *ret_rows);
 /* Drop up to limit staged rows of an unfinished import; *ret_left is false when the import is gone.

@@ -129,6 +129,9 @@ enum lk_err store_etag_make(char ret[LK_ETAG_CAP]);
 bool store_etag_matches(const char *wanted, const char *have);
 /* The limits of what enrollments and groups share. */
 enum lk_err store_fields_check(const struct lk_enrollment *e);
+/* Those of an enrollment that is to be written, whose key, etag and time of change are made. */
+enum lk_err store_enrollment_check(const struct lk_txn *tx, struct lk_enrollment *e,
+                                   struct store_key *key, struct lk_conflict *conflict);
 
 /* audit.c: copy at most cap - 1 bytes of text, as whole UTF-8 sequences; buf is returned. */
 const char *store_text_cut(const char *text, char *buf, size_t cap);

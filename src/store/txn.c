@@ -151,9 +151,9 @@ ek_repeated(const struct lk_enrollment *e)
     return false;
 }
 
-static enum lk_err
-enrollment_check(const struct lk_txn *tx, struct lk_enrollment *e, struct store_key *key,
-                 struct lk_conflict *conflict)
+enum lk_err
+store_enrollment_check(const struct lk_txn *tx, struct lk_enrollment *e, struct store_key *key,
+                       struct lk_conflict *conflict)
 {
     enum lk_err err;
 
@@ -193,7 +193,7 @@ lk_txn_enrollment_create(struct lk_txn *tx, struct lk_enrollment *e,
     e->import_id = 0;
     e->import_line = 0;
     e->created_ms = tx->now_ms;
-    if ((err = enrollment_check(tx, e, &key, conflict)) != LK_OK) {
+    if ((err = store_enrollment_check(tx, e, &key, conflict)) != LK_OK) {
         return err;
     }
     return sq_enrollment_insert(tx, &key, e, conflict);
@@ -213,7 +213,7 @@ lk_txn_enrollment_replace(struct lk_txn *tx, struct lk_enrollment *e, const char
     if (etag != NULL && lk_strcpy(wanted, sizeof(wanted), etag) != LK_OK) {
         return LK_ERR_PRECONDITION;
     }
-    if ((err = enrollment_check(tx, e, &key, conflict)) != LK_OK) {
+    if ((err = store_enrollment_check(tx, e, &key, conflict)) != LK_OK) {
         return err;
     }
     return sq_enrollment_replace(tx, &key, e, etag != NULL ? wanted : NULL, conflict);
@@ -265,82 +265,6 @@ enum lk_err
 lk_txn_enrollment_count(struct lk_txn *tx, const char *scope, int64_t *ret)
 {
     return sq_enrollment_count(tx, scope, ret);
-}
-
-/* ---- Imports ----------------------------------------------------------------------------------
- */
-
-enum lk_err
-lk_txn_import_begin(struct lk_txn *tx, const char *scope, const char *source,
-                    int64_t *ret_import_id)
-{
-    char kept[sizeof(((struct lk_import *)NULL)->source)];
-
-    return tx->writable ? sq_import_begin(tx, scope, store_text_cut(source, kept, sizeof(kept)),
-                                          ret_import_id)
-                        : LK_ERR_ARG;
-}
-
-enum lk_err
-lk_txn_import_stage(struct lk_txn *tx, int64_t import_id, int64_t line, struct lk_enrollment *e,
-                    struct lk_conflict *ret_conflict)
-{
-    struct lk_conflict unused;
-    struct lk_conflict *conflict = ret_conflict != NULL ? ret_conflict : &unused;
-    struct store_key key;
-    enum lk_err err;
-
-    e->import_id = import_id;
-    e->import_line = line;
-    e->created_ms = tx->now_ms;
-    if ((err = enrollment_check(tx, e, &key, conflict)) != LK_OK) {
-        return err;
-    }
-    return sq_import_stage(tx, &key, e, conflict);
-}
-
-enum lk_err
-lk_txn_import_finish(struct lk_txn *tx, int64_t import_id, int64_t *ret_rows)
-{
-    return tx->writable ? sq_import_finish(tx, import_id, ret_rows) : LK_ERR_ARG;
-}
-
-enum lk_err
-lk_txn_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret_left)
-{
-    return tx->writable ? sq_import_drop(tx, import_id, limit, ret_left) : LK_ERR_ARG;
-}
-
-enum lk_err
-lk_txn_import_undo(struct lk_txn *tx, int64_t import_id, bool force, int64_t *ret_rows,
-                   int64_t *ret_kept)
-{
-    return tx->writable ? sq_import_undo(tx, import_id, force, ret_rows, ret_kept) : LK_ERR_ARG;
-}
-
-enum lk_err
-lk_txn_import_resume(struct lk_txn *tx, int64_t import_id, const char *source,
-                     int64_t *ret_last_line)
-{
-    char kept[sizeof(((struct lk_import *)NULL)->source)];
-
-    return tx->writable
-               ? sq_import_resume(tx, import_id, store_text_cut(source, kept, sizeof(kept)),
-                                  ret_last_line)
-               : LK_ERR_ARG;
-}
-
-enum lk_err
-lk_txn_import_page(struct lk_txn *tx, const char *scope, int64_t before, size_t limit,
-                   enum lk_err (*each)(void *, const struct lk_import *), void *ctx)
-{
-    return sq_import_page(tx, scope, before, limit, each, ctx);
-}
-
-enum lk_err
-lk_txn_import_abandoned(struct lk_txn *tx, int64_t older_than_ms, int64_t *ret_import_id)
-{
-    return sq_import_abandoned(tx, older_than_ms, ret_import_id);
 }
 
 /* ---- Registrations ----------------------------------------------------------------------------

@@ -659,6 +659,173 @@ import_goes_on_after_conflict(void **state)
     assert_int_equal(do_by_ek(f, 2, id), LK_ERR_NOT_FOUND);
 }
 
+/* The rows of import_many(), by the line of each. */
+enum { NONE, NEW_A, LIVE_ID, LIVE_EK, SAME_ID, SAME_EK, TWICE, NEW_B, LATE, ROWS };
+
+struct batch {
+    int64_t import;
+    struct lk_enrollment e[ROWS];
+    struct lk_stage rows[ROWS];
+    enum lk_err err[ROWS]; /* of each row */
+    struct lk_conflict conflict[ROWS];
+};
+
+static void
+batch_make(struct batch *b)
+{
+    static const struct {
+        const char *id;
+        uint8_t ek;
+    } made[ROWS] = {
+        [NONE] = {"none", 9},     [NEW_A] = {"new-a", 10},   [LIVE_ID] = {"LIVE", 11},
+        [LIVE_EK] = {"new-c", 1}, [SAME_ID] = {"NEW-A", 12}, [SAME_EK] = {"new-d", 10},
+        [TWICE] = {"new-e", 13},  [NEW_B] = {"new-b", 0},    [LATE] = {"new-c", 14},
+    };
+
+    for (int i = 0; i < ROWS; i++) {
+        enrollment_make(&b->e[i], made[i].id, made[i].ek);
+        b->rows[i] = (struct lk_stage){i, i == NONE ? NULL : &b->e[i], true};
+    }
+    b->e[TWICE].eks[1] = b->e[TWICE].eks[0];
+    b->e[TWICE].eks_count = 2;
+}
+
+/* Together first, then one by one what is left, as an import does. */
+static enum lk_err
+batch_stage(struct lk_txn *tx, void *arg)
+{
+    struct batch *b = (struct batch *)arg;
+    enum lk_err err = lk_txn_import_stage_many(tx, b->import, b->rows, ROWS);
+
+    for (int i = 0; i < ROWS && err == LK_OK; i++) {
+        b->err[i] = b->rows[i].staged || b->rows[i].e == NULL
+                        ? LK_OK
+                        : lk_txn_import_stage(tx, b->import, i, &b->e[i], &b->conflict[i]);
+    }
+    return err;
+}
+
+static void
+conflict_is(const struct batch *b, int line, const char *id, bool by_ek, int with_line)
+{
+    const struct lk_conflict *c = &b->conflict[line];
+
+    assert_int_equal(b->err[line], LK_ERR_EXISTS);
+    assert_string_equal(c->id, id);
+    assert_int_equal(c->by_ek, by_ek);
+    assert_int_equal(c->import_id, with_line == 0 ? 0 : b->import);
+    assert_int_equal(c->import_line, with_line);
+}
+
+/*
+ * Rows that are staged together come out as if each had been staged alone: a conflict names the
+ * live enrollment or the earlier line, a row whose rival was not staged itself is, and rows that
+ * were staged before are not counted again.
+ */
+static void
+import_many(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct batch b = {.import = 0};
+    struct lk_enrollment e;
+    char ids[LK_REGISTRATION_ID_MAX + 1];
+    int64_t rows;
+
+    enrollment_make(&e, "live", 1);
+    assert_int_equal(do_create(f, &e, NULL), LK_OK);
+    assert_int_equal(do_import_begin(f, &b.import), LK_OK);
+    batch_make(&b);
+    assert_int_equal(in_write(f, batch_stage, &b), LK_OK);
+    assert_false(b.rows[NONE].staged);
+    assert_int_equal(b.err[NEW_A] | b.err[NEW_B] | b.err[LATE], LK_OK);
+    conflict_is(&b, LIVE_ID, "live", false, 0);
+    conflict_is(&b, LIVE_EK, "live", true, 0);
+    conflict_is(&b, SAME_ID, "new-a", false, NEW_A);
+    conflict_is(&b, SAME_EK, "new-a", true, NEW_A);
+    conflict_is(&b, TWICE, "new-e", true, TWICE);
+
+    batch_make(&b); /* again, as when an import is resumed */
+    assert_int_equal(in_write(f, batch_stage, &b), LK_OK);
+    for (int i = NEW_A; i < ROWS; i++) {
+        bool staged = i == NEW_A || i == NEW_B || i == LATE;
+
+        assert_true(staged ? b.rows[i].staged || b.conflict[i].import_line == i
+                           : b.err[i] == LK_ERR_EXISTS);
+    }
+    assert_int_equal(do_finish(f, b.import, &rows), LK_OK);
+    assert_int_equal(rows, 3);
+    do_page(f, "", 10, ids, sizeof(ids));
+    assert_string_equal(ids, "live new-a new-b new-c");
+    assert_int_equal(do_by_ek(f, 10, ids), LK_OK);
+    assert_string_equal(ids, "new-a");
+    assert_int_equal(do_by_ek(f, 13, ids), LK_ERR_NOT_FOUND);
+    assert_int_equal(do_by_ek(f, 14, ids), LK_OK);
+    assert_string_equal(ids, "new-c");
+}
+
+/* Every member of a row comes back, at its largest too, and numbers go on behind the rows. */
+static void
+import_many_members(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct batch b = {.import = 0};
+    struct lk_enrollment got, after;
+
+    assert_int_equal(do_import_begin(f, &b.import), LK_OK);
+    batch_make(&b);
+    enrollment_fill(&b.e[NEW_A]);
+    assert_int_equal(in_write(f, batch_stage, &b), LK_OK);
+    assert_int_equal(do_finish(f, b.import, &(int64_t){0}), LK_OK);
+    lk_enrollment_init(&got);
+    assert_int_equal(do_get(f, "new-a", &got), LK_OK);
+    enrollment_filled(&b.e[NEW_A], &got);
+    assert_string_equal(got.etag, b.e[NEW_A].etag);
+    assert_int_equal(got.created_ms, f->now_ms);
+    assert_int_equal(got.updated_ms, f->now_ms);
+    assert_int_equal(got.import_id, b.import);
+    assert_int_equal(got.import_line, NEW_A);
+    assert_int_equal(got.eks_count, 1);
+    assert_int_equal(got.eks[0].pub_len, 316);
+    lk_enrollment_fini(&got);
+    lk_enrollment_fini(&b.e[NEW_A]);
+    enrollment_make(&after, "after", 99);
+    assert_int_equal(do_create(f, &after, NULL), LK_OK);
+}
+
+struct misuse {
+    int64_t import;
+    size_t count;
+};
+
+static enum lk_err
+many_run(struct lk_txn *tx, void *arg)
+{
+    const struct misuse *m = (const struct misuse *)arg;
+    static struct lk_stage rows[LK_STAGE_MAX + 1];
+
+    return lk_txn_import_stage_many(tx, m->import, rows, m->count);
+}
+
+/* None, one too many, in a read job, and into an import that is finished or was never begun. */
+static void
+import_many_misused(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct misuse m = {.count = 0};
+
+    assert_int_equal(in_write(f, many_run, &m), LK_ERR_NOT_FOUND);
+    assert_int_equal(do_import_begin(f, &m.import), LK_OK);
+    assert_int_equal(in_write(f, many_run, &m), LK_OK);
+    assert_int_equal(in_read(f, many_run, &m), LK_ERR_ARG);
+    m.count = LK_STAGE_MAX;
+    assert_int_equal(in_write(f, many_run, &m), LK_OK);
+    m.count = LK_STAGE_MAX + 1;
+    assert_int_equal(in_write(f, many_run, &m), LK_ERR_ARG);
+    assert_int_equal(do_finish(f, m.import, &(int64_t){0}), LK_OK);
+    m.count = 1;
+    assert_int_equal(in_write(f, many_run, &m), LK_ERR_NOT_FOUND);
+}
+
 /* ---- Registrations ----------------------------------------------------------------------------
  */
 
@@ -1340,6 +1507,9 @@ main(int argc, char **argv)
         CASE(import_abandoned),
         CASE(import_of_another_scope),
         CASE(import_goes_on_after_conflict),
+        CASE(import_many),
+        CASE(import_many_members),
+        CASE(import_many_misused),
         CASE(registration_roundtrip),
         CASE(registration_generations),
         CASE(registration_delete),

@@ -275,6 +275,46 @@ job_fails_alone(void **state)
     lk_enrollment_fini(&e);
 }
 
+struct staging {
+    int64_t import;
+    const char *id;
+};
+
+static enum lk_err
+stage_two(struct lk_txn *tx, void *arg)
+{
+    const struct staging *g = (const struct staging *)arg;
+    struct lk_enrollment e[2];
+    struct lk_stage rows[2] = {{1, &e[0], false}, {2, &e[1], false}};
+    enum lk_err err;
+
+    enrollment_make(&e[0], "first", 1);
+    enrollment_make(&e[1], g->id, 2);
+    err = lk_txn_import_stage_many(tx, g->import, rows, 2);
+    assert_true(err != LK_OK || (rows[0].staged && rows[1].staged));
+    return err;
+}
+
+/* Rows that are staged together and fail inside the database leave nothing, and the import goes on
+ * over the same connection. */
+static void
+stage_fails_whole(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct staging g = {.id = "bad"};
+    int64_t rows;
+
+    raw_sql(f->url, "ALTER TABLE enrollment ADD CONSTRAINT no_bad CHECK (lower_id <> 'bad')");
+    assert_int_equal(do_import_begin(f, &g.import), LK_OK);
+    assert_int_equal(in_write(f, stage_two, &g), LK_ERR_STORE);
+    assert_non_null(strstr(lk_store_error_text(), "no_bad"));
+    g.id = "good";
+    assert_int_equal(in_write(f, stage_two, &g), LK_OK);
+    assert_int_equal(do_finish(f, g.import, &rows), LK_OK);
+    assert_int_equal(rows, 2);
+    assert_int_equal(do_count(f), 2);
+}
+
 /* ---- two instances --------------------------------------------------------------------------- */
 
 /* Jobs of two instances, side by side: one audit chain without a gap, and no lost update. */
@@ -457,9 +497,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(cut_between_jobs), CASE(cut_in_a_job),     CASE(restarted),       CASE(cut_in_commit),
-        CASE(answer_lost),      CASE(turn_unknown),     CASE(job_fails_alone), CASE(two_instances),
-        CASE(open_refusals),    CASE(copy_from_sqlite), CASE(copy_is_whole),
+        CASE(cut_between_jobs), CASE(cut_in_a_job),      CASE(restarted),
+        CASE(cut_in_commit),    CASE(answer_lost),       CASE(turn_unknown),
+        CASE(job_fails_alone),  CASE(stage_fails_whole), CASE(two_instances),
+        CASE(open_refusals),    CASE(copy_from_sqlite),  CASE(copy_is_whole),
     };
     int failed;
 
