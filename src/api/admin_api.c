@@ -276,13 +276,14 @@ static const struct page {
     const char *path;
     void (*answer)(struct lk_admin_api *api, struct lk_http_request *req);
 } pages[] = {{"/healthz", healthz}, {"/readyz", readyz}, {"/metrics", metrics}};
+#define PROBES_COUNT 2 /* of the pages, the first */
 
 static void
-admin_api_handle(void *ctx, struct lk_http_request *req)
+pages_handle(struct lk_admin_api *api, struct lk_http_request *req, size_t pages_count)
 {
     enum lk_http_method method = lk_http_request_method(req);
 
-    for (size_t i = 0; i < LK_ARRAY_LEN(pages); i++) {
+    for (size_t i = 0; i < pages_count; i++) {
         if (strcmp(lk_http_request_path(req), pages[i].path) != 0) {
             continue;
         }
@@ -290,10 +291,22 @@ admin_api_handle(void *ctx, struct lk_http_request *req)
             lk_api_wrong_method(req, "GET, HEAD, OPTIONS");
             return;
         }
-        pages[i].answer(ctx, req);
+        pages[i].answer(api, req);
         return;
     }
     lk_api_error(req, LK_DPS_NOT_FOUND, "Not found");
+}
+
+static void
+admin_api_handle(void *ctx, struct lk_http_request *req)
+{
+    pages_handle(ctx, req, LK_ARRAY_LEN(pages));
+}
+
+static void
+probes_handle(void *ctx, struct lk_http_request *req)
+{
+    pages_handle(ctx, req, PROBES_COUNT);
 }
 
 enum lk_err
@@ -328,4 +341,10 @@ struct lk_surface
 lk_admin_api_surface(struct lk_admin_api *api)
 {
     return (struct lk_surface){.handle = admin_api_handle, .ctx = api};
+}
+
+struct lk_surface
+lk_admin_api_probes(struct lk_admin_api *api)
+{
+    return (struct lk_surface){.handle = probes_handle, .ctx = api};
 }

@@ -163,5 +163,7 @@ size_t lk_admin_api_pending(const struct lk_admin_api *api);
 void lk_admin_api_free(struct lk_admin_api *api); /* none pending */
 LK_DEFINE_AUTO(struct lk_admin_api, lk_admin_api, lk_admin_api_free);
 struct lk_surface lk_admin_api_surface(struct lk_admin_api *api);
+/* The same without /metrics, for those who are told no more; fit to be the only one. */
+struct lk_surface lk_admin_api_probes(struct lk_admin_api *api);
 
 #endif

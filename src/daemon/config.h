@@ -26,6 +26,8 @@ struct lk_config {
     char listen[LK_CONFIG_TEXT_CAP];        /* device API over HTTPS; default :443 */
     char admin_listen[LK_CONFIG_TEXT_CAP];  /* plain HTTP: health, metrics, device check; loopback
                                                only; default 127.0.0.1:9464; "none": off */
+    char health_listen[LK_CONFIG_TEXT_CAP]; /* plain HTTP: health for balancers elsewhere; "none"
+                                               (default): off */
     char broker_listen[LK_CONFIG_TEXT_CAP]; /* HTTPS for brokers elsewhere; "none" (default): off */
     char broker_secret[LK_CONFIG_TEXT_CAP]; /* file of what they have to know; "none" (default) */
     char tls_cert[LK_CONFIG_TEXT_CAP];      /* reloadable; default <data-dir>/tls/server.pem */

@@ -29,6 +29,10 @@ const struct lk_config_row lk_config_rows[] = {
     {"admin-listen", LK_ROW_ADMIN, false, MEMBER(admin_listen), .fallback = "127.0.0.1:9464",
      .sentence = "Address and port of the plain HTTP listener for health, metrics and the hub's "
                  "check of devices: on loopback only, or none."},
+    {"health-listen", LK_ROW_LISTEN_OR_NONE, false, MEMBER(health_listen), .fallback = "none",
+     .sentence = "Address and port of a plain HTTP listener where balancers on other machines ask "
+                 "GET /readyz and /healthz, and nothing else; those on this one use admin-listen. "
+                 "Not for devices: let a firewall admit the balancers only."},
     {"broker-listen", LK_ROW_LISTEN_OR_NONE, false, MEMBER(broker_listen), .fallback = "none",
      .sentence = "Address and port of the HTTPS listener where brokers on other machines ask about "
                  "devices (RabbitMQ, EMQX: doc/BROKERS.md); those on this one use admin-listen. "

@@ -107,6 +107,8 @@ drain_look(void *ctx)
     if (workers_stopped(d)) {
         if (!d->admin_draining) {
             d->admin_draining = true;
+            lk_http_server_free(d->health_server); /* who asked there knows long since */
+            d->health_server = NULL;
             lk_daemon_broker_drain(d, ADMIN_DRAIN_MS);
             if (d->admin_server != NULL) {
                 lk_http_server_drain(d->admin_server, ADMIN_DRAIN_MS, admin_drained, d);
@@ -295,30 +297,48 @@ hub_metrics(void *ctx, struct lk_buf *ret)
     return lk_hub_board_metrics(d->board, ret);
 }
 
+/* A plain HTTP listener, unless listen is "none"; key is its name in the configuration. */
 static enum lk_err
-admin_listen(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
+plain_listen(struct lk_daemon *d, const char *key, const char *listen, struct lk_router *router,
+             char error[LK_DAEMON_ERROR_CAP], struct lk_http_server **ret)
 {
     struct lk_http_server_config opts = {
-        .listen = d->config.admin_listen,
+        .listen = listen,
         .limits = {.connections_max = ADMIN_CONNECTIONS_MAX,
                    .connections_per_net = ADMIN_CONNECTIONS_MAX},
         .handle = lk_router_handle,
-        .ctx = &d->admin_router,
+        .ctx = router,
     };
     char why[LK_HTTP_ERROR_CAP] = "";
     enum lk_err err;
 
-    if (strcmp(d->config.admin_listen, "none") == 0) {
+    if (lk_config_list(listen)[0] == '\0') {
         return LK_OK;
     }
-    d->admin_surfaces[0] = lk_auth_api_surface(d->auth_api);
-    d->admin_surfaces[1] = lk_admin_api_surface(d->admin_api);
-    d->admin_router = (struct lk_router){d->admin_surfaces, LK_ARRAY_LEN(d->admin_surfaces)};
-    if ((err = lk_http_server_new(d->loop, &opts, why, &d->admin_server)) != LK_OK) {
-        (void)snprintf(error, LK_DAEMON_ERROR_CAP, "admin-listen: %s",
+    if ((err = lk_http_server_new(d->loop, &opts, why, ret)) != LK_OK) {
+        (void)snprintf(error, LK_DAEMON_ERROR_CAP, "%s: %s", key,
                        why[0] == '\0' ? lk_err_text(err) : why);
     }
     return err;
+}
+
+static enum lk_err
+admin_listen(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
+{
+    d->admin_surfaces[0] = lk_auth_api_surface(d->auth_api);
+    d->admin_surfaces[1] = lk_admin_api_surface(d->admin_api);
+    d->admin_router = (struct lk_router){d->admin_surfaces, LK_ARRAY_LEN(d->admin_surfaces)};
+    return plain_listen(d, "admin-listen", d->config.admin_listen, &d->admin_router, error,
+                        &d->admin_server);
+}
+
+static enum lk_err
+health_listen(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
+{
+    d->health_surface = lk_admin_api_probes(d->admin_api);
+    d->health_router = (struct lk_router){&d->health_surface, 1};
+    return plain_listen(d, "health-listen", d->config.health_listen, &d->health_router, error,
+                        &d->health_server);
 }
 
 static enum lk_err
@@ -346,8 +366,10 @@ control_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
         (err = lk_daemon_housekeeping_new(d)) != LK_OK) {
         return err;
     }
-    err = admin_listen(d, error);
-    return err != LK_OK ? err : lk_daemon_broker_open(d, error);
+    if ((err = admin_listen(d, error)) != LK_OK || (err = health_listen(d, error)) != LK_OK) {
+        return err;
+    }
+    return lk_daemon_broker_open(d, error);
 }
 
 static enum lk_err
@@ -386,6 +408,7 @@ daemon_close(struct lk_daemon *d)
     free(d->workers);
     lk_broker_drop(&d->broker);
     lk_http_server_drop(&d->admin_server);
+    lk_http_server_drop(&d->health_server);
     lk_daemon_broker_close(d);
     lk_admin_api_free(d->admin_api);
     lk_auth_api_free(d->auth_api);
@@ -412,6 +435,8 @@ started_tell(const struct lk_daemon *d)
         LK_LOG_INFO, "service.started", LK_F_TEXT("version", LK_VERSION),
         LK_F_INT("port", lk_worker_port(d->workers[0])),
         LK_F_INT("admin_port", d->admin_server == NULL ? 0 : lk_http_server_port(d->admin_server)),
+        LK_F_INT("health_port",
+                 d->health_server == NULL ? 0 : lk_http_server_port(d->health_server)),
         LK_F_INT("broker_port",
                  d->broker_server == NULL ? 0 : lk_http_server_port(d->broker_server)),
         LK_F_INT("workers", (int64_t)d->workers_count),

@@ -60,6 +60,9 @@ struct lk_daemon {
     struct lk_surface admin_surfaces[2];
     struct lk_router admin_router;
     struct lk_http_server *admin_server; /* NULL when switched off */
+    struct lk_surface health_surface;
+    struct lk_router health_router;
+    struct lk_http_server *health_server; /* NULL when switched off */
     struct lk_auth_gate *broker_gate;
     struct lk_surface broker_surface;
     struct lk_router broker_router;

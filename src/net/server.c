@@ -410,8 +410,6 @@ gone_detach(struct lk_http_server *s)
 void
 lk_http_server_free(struct lk_http_server *s)
 {
-    struct event **const events[] = {&s->tick, &s->drain};
-
     if (s == NULL) {
         return;
     }
@@ -419,10 +417,11 @@ lk_http_server_free(struct lk_http_server *s)
     listener_close(s);
     conns_close(s);
     gone_detach(s);
-    for (size_t i = 0; i < LK_ARRAY_LEN(events); i++) {
-        if (*events[i] != NULL) {
-            event_free(*events[i]);
-        }
+    if (s->tick != NULL) {
+        event_free(s->tick);
+    }
+    if (s->drain != NULL) {
+        event_free(s->drain);
     }
     lk_peers_fini(&s->peers);
     lk_buf_fini(&s->answer);

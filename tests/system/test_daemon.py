@@ -2,6 +2,7 @@
 import base64
 import contextlib
 import ctypes
+import http.client
 import json
 import os
 import resource
@@ -357,6 +358,28 @@ def test_the_device_listener_has_no_probes(make_service):
         with connect(service) as connection:
             answer = connection.ask(https.request("GET", path, [("Host", service.host)]))
             assert answer.status == 404, (path, answer)
+
+
+def test_health_listener_has_the_probes_alone(make_service):
+    """Balancers on other machines are told whether to send devices, and nothing else."""
+    port = free_port_pair()
+    service = make_service(health_listen=f"127.0.0.1:{port}")
+
+    def ask(method, path):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        try:
+            connection.request(method, path, headers={"Host": "balancer"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    assert ask("GET", "/readyz") == (200, b'{"status":"ready","reasons":[]}')
+    assert ask("GET", "/healthz") == (200, b'{"status":"ok","reasons":[]}')
+    for method, path in (("GET", "/metrics"), ("POST", "/auth/device"), ("GET", "/")):
+        assert ask(method, path)[0] == 404
+    assert [line["health_port"] for line in service.log()
+            if line["event"] == "service.started"] == [port]
 
 
 def test_not_ready_while_the_store_is_locked(make_service):

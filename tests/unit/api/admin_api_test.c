@@ -83,13 +83,17 @@ teardown(void **state)
 static struct lk_http_request req;
 
 static void
-get(const char *path)
+get_from(struct lk_surface s, const char *path)
 {
-    struct lk_surface s = lk_admin_api_surface(api);
-
     fake_http_fini(&req);
     req = (struct lk_http_request){.path = path};
     s.handle(s.ctx, &req);
+}
+
+static void
+get(const char *path)
+{
+    get_from(lk_admin_api_surface(api), path);
 }
 
 /* Well: both say so, and readiness has asked the store. */
@@ -201,14 +205,32 @@ wrong_requests(void **state)
     fake_http_fini(&req);
 }
 
+/* Who may know of health alone gets the probes, and nothing else is there. */
+static void
+probes_alone(void **state)
+{
+    static const char *const others[] = {"/metrics", "/", "/readyz/"};
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(others); i++) {
+        get_from(lk_admin_api_probes(api), others[i]);
+        fake_http_expect(&req, 404, "\"errorCode\":404201");
+    }
+    get_from(lk_admin_api_probes(api), "/healthz");
+    fake_http_expect(&req, 200, "{\"status\":\"ok\",\"reasons\":[]}");
+    status.draining = true;
+    get_from(lk_admin_api_probes(api), "/readyz");
+    fake_http_expect(&req, 503, "the service is stopping");
+    fake_http_fini(&req);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(well),   CASE(probe_is_cached), CASE(not_ready),
-        CASE(health), CASE(metrics),         CASE(wrong_requests),
+        CASE(well),    CASE(probe_is_cached), CASE(not_ready),    CASE(health),
+        CASE(metrics), CASE(wrong_requests),  CASE(probes_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
