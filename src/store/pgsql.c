@@ -52,6 +52,48 @@ conn_disconnect(struct pg_conn *c)
     }
 }
 
+/* Whether a line of libpq's words ends in the SQLSTATE of an account or a database that will not
+ * do: waiting does not help. */
+static bool
+words_refuse(const char *words)
+{
+    static const char *const refusals[] = {" 28000\n", " 28P01\n", " 3D000\n", " 42501\n"};
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(refusals); i++) {
+        if (strstr(words, refusals[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Why connecting failed: LK_ERR_STORE when the server turns us down, LK_ERR_BUSY when it may be
+ * there again soon. libpq tells the SQLSTATE of a failed connection only in its words, and only to
+ * who has asked for it on a connection that is there: so a failure after a password was sent is
+ * looked at by another try, which may well succeed (LK_OK).
+ */
+static enum lk_err
+connect_fail(struct pg_conn *c)
+{
+    enum lk_err err = pg_fail(c, NULL, "connect");
+
+    if (PQconnectionNeedsPassword(c->pg) != 0) {
+        return LK_ERR_STORE;
+    }
+    if (PQconnectionUsedPassword(c->pg) == 0) {
+        return err;
+    }
+    (void)PQsetErrorVerbosity(c->pg, PQERRORS_SQLSTATE);
+    PQreset(c->pg);
+    if (PQstatus(c->pg) == CONNECTION_OK) {
+        (void)PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
+        c->lost = false;
+        return LK_OK;
+    }
+    return words_refuse(PQerrorMessage(c->pg)) ? LK_ERR_STORE : err;
+}
+
 /* What the URL says wins over the defaults before dbname. */
 static enum lk_err
 conn_connect(struct pg_conn *c)
@@ -60,12 +102,17 @@ conn_connect(struct pg_conn *c)
         "-c statement_timeout=30000 -c lock_timeout=10000"
         " -c idle_in_transaction_session_timeout=60000 -c client_min_messages=warning"
         " -c bytea_output=hex";
-    const char *const names[] = {"application_name",     "connect_timeout", "keepalives_idle",
-                                 "tcp_user_timeout",     "client_encoding", "options",
-                                 "target_session_attrs", "dbname",          NULL};
+    const char *const names[] = {"application_name", "connect_timeout",
+                                 "keepalives_idle",  "keepalives_interval",
+                                 "tcp_user_timeout", "client_encoding",
+                                 "options",          "target_session_attrs",
+                                 "dbname",           NULL};
+    /* A machine that is gone is noticed within 20 s, also by a COMMIT that waits for a standby. */
     const char *const values[] = {
-        "latchkey", "5", "10", "10000", "UTF8", settings, c->db->read_only ? "any" : "read-write",
+        "latchkey", "5",    "10",     "5",
+        "10000",    "UTF8", settings, c->db->read_only ? "any" : "read-write",
         c->db->url, NULL};
+    enum lk_err err;
 
     conn_disconnect(c);
     c->lost = false;
@@ -73,14 +120,14 @@ conn_connect(struct pg_conn *c)
     if (c->pg == NULL) {
         return LK_ERR_NOMEM;
     }
-    if (PQstatus(c->pg) != CONNECTION_OK) {
-        return pg_fail(c, NULL, "connect");
+    if (PQstatus(c->pg) != CONNECTION_OK && (err = connect_fail(c)) != LK_OK) {
+        return err;
     }
     (void)PQsetNoticeReceiver(c->pg, notice_drop, NULL);
     return LK_OK;
 }
 
-/* Connected, or LK_ERR_BUSY at the deadline. */
+/* Connected, or LK_ERR_BUSY at the deadline; at once when we are turned down. */
 static enum lk_err
 conn_ensure(struct pg_conn *c, int64_t deadline_ms)
 {

@@ -258,6 +258,62 @@ turn_unknown(void **state)
     assert_int_equal(do_count(f), 1);
 }
 
+static void
+password_write(const char *passfile, const char *password)
+{
+    FILE *file = fopen(passfile, "w");
+
+    assert_non_null(file);
+    assert_true(fprintf(file, "*:*:*:*:%s\n", password) > 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* From the next connection on, the database of url wants a password. */
+static void
+password_wanted(const char *url)
+{
+    const char *database = strstr(url, "dbname=") + sizeof("dbname=") - 1;
+    char sql[512];
+
+    (void)snprintf(sql, sizeof(sql),
+                   "DO $$ BEGIN EXECUTE format('COPY (VALUES (%%L), (%%L)) TO %%L',"
+                   " 'local %.*s all scram-sha-256', 'local all all trust',"
+                   " current_setting('hba_file')); END $$",
+                   (int)strcspn(database, "&"), database);
+    raw_sql(url, "ALTER ROLE latchkey PASSWORD 'right'");
+    raw_sql(url, sql);
+    raw_sql(url, "SELECT pg_reload_conf()");
+}
+
+/* A password that is wrong or not there is told as that, and not waited for as an absent server
+ * is; the right one is taken as soon as it is in the file. */
+static void
+password_wrong(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    char passfile[] = "/tmp/lk-passfile-XXXXXX", url[sizeof(f->url)];
+    int fd = mkstemp(passfile);
+
+    assert_true(fd >= 0);
+    assert_int_equal(close(fd), 0);
+    fixture_close(f);
+    assert_int_equal(lk_strcpy(url, sizeof(url), f->url), LK_OK);
+    assert_true(snprintf(f->url, sizeof(f->url), "%s&passfile=%s", url, passfile) <
+                (int)sizeof(f->url));
+    fixture_open(f);
+    password_write(passfile, "wrong");
+    password_wanted(url);
+    lk_pgsql_cut(server);
+    assert_int_equal(do_audit(f, "x", ""), LK_ERR_STORE);
+    assert_non_null(strstr(lk_store_error_text(), "password authentication failed"));
+    assert_int_equal(truncate(passfile, 0), 0);
+    assert_int_equal(do_audit(f, "x", ""), LK_ERR_STORE);
+    assert_non_null(strstr(lk_store_error_text(), "no password supplied"));
+    password_write(passfile, "right");
+    assert_int_equal(do_audit(f, "x", ""), LK_OK);
+    assert_int_equal(unlink(passfile), 0);
+}
+
 /* A job's failure inside the database (an overflow) is its own: its batch goes on. */
 static void
 job_fails_alone(void **state)
@@ -501,6 +557,7 @@ main(void)
         CASE(cut_in_commit),    CASE(answer_lost),       CASE(turn_unknown),
         CASE(job_fails_alone),  CASE(stage_fails_whole), CASE(two_instances),
         CASE(open_refusals),    CASE(copy_from_sqlite),  CASE(copy_is_whole),
+        CASE(password_wrong),
     };
     int failed;
 
