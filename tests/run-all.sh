@@ -105,12 +105,12 @@ step_man() {
     check "manual pages" tools/check-man.sh build
 }
 
-# pytest_cases FOLDER
+# pytest_cases FOLDER [OPTION...]
 pytest_cases() {
     local report counted
     report=$(mktemp)
     LK_BUILD=$PWD/build LK_ASAN_BUILD=$PWD/build-asan \
-        /usr/bin/python3 -m pytest -q --durations=8 -p no:cacheprovider --junitxml "$report" "$1"
+        /usr/bin/python3 -m pytest -q --durations=8 -p no:cacheprovider --junitxml "$report" "$@"
     if counted=$(tests/count.py pytest "$report"); then
         add ${counted}
     else
@@ -128,7 +128,7 @@ step_system() {
     heading "system tests: both builds, real parts around them"
     build_gcc
     build_asan
-    pytest_cases tests/system
+    pytest_cases tests/system -n 3 --dist loadfile # they wait more than they work
 }
 
 export ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=0:detect_leaks=1}

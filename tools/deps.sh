@@ -10,8 +10,8 @@ declare -A packages=(
         libhttp-parser-dev libsqlite3-dev libpq-dev libtss2-dev libcurl4-openssl-dev libsystemd-dev
         libcmocka-dev libmosquitto-dev mosquitto-dev"
     [test]="postgresql clang clang-format llvm g++ git swtpm tpm2-tools openssl python3-pytest
-        python3-cryptography mandoc curl iproute2 util-linux procps systemd mosquitto
-        mosquitto-clients rabbitmq-server debhelper dpkg-dev lintian mmdebstrap"
+        python3-pytest-xdist python3-cryptography mandoc curl iproute2 util-linux procps systemd
+        mosquitto mosquitto-clients rabbitmq-server debhelper dpkg-dev lintian mmdebstrap"
     [demo]="swtpm tpm2-tools curl jq openssl mosquitto mosquitto-clients"
     [bench]="openssl procps mosquitto mosquitto-clients python3-cryptography"
     [deb]="debhelper dpkg-dev git"

@@ -1,4 +1,5 @@
 """Fixtures of the system tests. Nothing here touches anything beyond loopback and temporary files."""
+import fcntl
 import os
 import subprocess
 import sys
@@ -83,7 +84,9 @@ def node_modules():
     """The npm packages that package-lock.json names, installed once."""
     marker = os.path.join(HERE, "node_modules", ".package-lock.json")
     lock = os.path.join(HERE, "package-lock.json")
-    if not os.path.exists(marker) or os.path.getmtime(marker) < os.path.getmtime(lock):
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE,
-                       check=True, timeout=300)
+    with open(lock, "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # pytest's other processes wait
+        if not os.path.exists(marker) or os.path.getmtime(marker) < os.path.getmtime(lock):
+            subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE,
+                           check=True, timeout=300)
     return os.path.join(HERE, "node_modules")

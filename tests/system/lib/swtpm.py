@@ -56,9 +56,12 @@ class Swtpm:
 
 def free_port_pair():
     """Two neighbouring TCP ports on loopback that are free now, and below those that the kernel
-    gives to outgoing connections, so that they still are when a server takes them."""
+    gives to outgoing connections, so that they still are when a server takes them. Each of pytest's
+    processes has pairs of its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     for _ in range(200):
-        port = random.randrange(15000, 32000, 2)
+        port = random.randrange(15000 + 2 * worker, 32000, 2 * workers)
         with socket.socket() as first, socket.socket() as second:
             try:
                 first.bind(("127.0.0.1", port))
