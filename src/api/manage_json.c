@@ -9,9 +9,8 @@
 /* ---- members ----------------------------------------------------------------------------------
  */
 
-/* Text that a stranger may have chosen: what is no UTF-8 has its bytes' values as code points. */
-static json_t *
-any_text(const char *text)
+json_t *
+lk_any_text_json(const char *text)
 {
     LK_AUTO_BUF struct lk_buf utf8 = LK_BUF_INIT;
     json_t *value = json_string(text);
@@ -162,11 +161,11 @@ lk_audit_json_put(const struct lk_audit *a, json_t *object)
 
     if ((err = lk_member_put(object, "seq", json_integer(a->seq))) != LK_OK ||
         (err = lk_member_time_some(object, "time", a->time_ms)) != LK_OK ||
-        (err = lk_member_put(object, "actor", any_text(a->actor))) != LK_OK ||
-        (err = lk_member_put(object, "action", any_text(a->action))) != LK_OK ||
-        (err = lk_member_put(object, "scope", any_text(a->scope))) != LK_OK ||
-        (err = lk_member_put(object, "subject", any_text(a->subject))) != LK_OK ||
-        (err = lk_member_put(object, "detail", any_text(a->detail))) != LK_OK) {
+        (err = lk_member_put(object, "actor", lk_any_text_json(a->actor))) != LK_OK ||
+        (err = lk_member_put(object, "action", lk_any_text_json(a->action))) != LK_OK ||
+        (err = lk_member_put(object, "scope", lk_any_text_json(a->scope))) != LK_OK ||
+        (err = lk_member_put(object, "subject", lk_any_text_json(a->subject))) != LK_OK ||
+        (err = lk_member_put(object, "detail", lk_any_text_json(a->detail))) != LK_OK) {
         return err;
     }
     return hash_put(object, a->hash);

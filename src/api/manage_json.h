@@ -35,4 +35,8 @@ LK_MUST_CHECK enum lk_err lk_audit_json_parse(const json_t *object, struct lk_au
 LK_MUST_CHECK enum lk_err lk_cursor_json_put(const struct lk_audit_cursor *c, json_t *object);
 LK_MUST_CHECK enum lk_err lk_cursor_json_parse(const json_t *object, struct lk_audit_cursor *ret);
 
+/* Text that a stranger may have chosen: what is no UTF-8 has its bytes' values as code points. NULL
+ * when out of memory. */
+json_t *lk_any_text_json(const char *text);
+
 #endif

@@ -319,6 +319,8 @@ operation_of(const struct lk_svc_route *r)
         return &lk_svc_policies_list;
     case LK_SVC_AUDIT:
         return r->action == LK_SVC_VERIFY ? &lk_svc_audit_verify : &lk_svc_audit_list;
+    case LK_SVC_IMPORTS:
+        return r->action == LK_SVC_DELETE ? &lk_svc_import_undo : &lk_svc_imports_list;
     case LK_SVC_ENROLLMENTS:
     case LK_SVC_GROUPS:
     case LK_SVC_REGISTRATIONS:

@@ -7,13 +7,19 @@
 
 #define QUERY_RECORDED_CAP 257u /* bytes of a query that a record keeps, with the NUL */
 
+void
+lk_svc_actor(const struct lk_service_call *c, char ret[LK_SVC_ACTOR_CAP])
+{
+    (void)snprintf(ret, LK_SVC_ACTOR_CAP, "policy:%s", c->access.name);
+}
+
 static enum lk_err
 append(const struct lk_service_call *c, struct lk_txn *tx, const char *action, const char *subject,
        const char *detail)
 {
-    char actor[sizeof("policy:") + LK_POLICY_NAME_MAX];
+    char actor[LK_SVC_ACTOR_CAP];
 
-    (void)snprintf(actor, sizeof(actor), "policy:%s", c->access.name);
+    lk_svc_actor(c, actor);
     return lk_txn_audit_append(tx, actor, action, c->scope.id, subject, detail);
 }
 
@@ -52,7 +58,8 @@ lk_svc_audit_read(const struct lk_service_call *c, struct lk_txn *tx)
                                         [LK_SVC_REGISTRATIONS] = "registration",
                                         [LK_SVC_HUBS] = "hub",
                                         [LK_SVC_POLICIES] = "policy",
-                                        [LK_SVC_AUDIT] = "audit"};
+                                        [LK_SVC_AUDIT] = "audit",
+                                        [LK_SVC_IMPORTS] = "import"};
     LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
     LK_AUTO(json) json_t *detail = json_object();
     int status = c->fault.code != 0 ? c->fault.code / 1000 : c->status;

@@ -37,7 +37,7 @@ struct lk_svc_operation {
 extern const struct lk_svc_operation lk_svc_entity_put, lk_svc_entity_get, lk_svc_entity_delete,
     lk_svc_entity_mechanism, lk_svc_bulk, lk_svc_query, lk_svc_registration_get,
     lk_svc_registration_delete, lk_svc_registration_query, lk_svc_hubs_list, lk_svc_policies_list,
-    lk_svc_audit_list, lk_svc_audit_verify;
+    lk_svc_audit_list, lk_svc_audit_verify, lk_svc_imports_list, lk_svc_import_undo;
 
 struct lk_svc_bulk_item {
     struct lk_enrollment_doc doc;
@@ -69,6 +69,8 @@ struct lk_service_call {
     size_t page_max;
     const char *continuation;      /* a header; NULL: from the start */
     struct lk_audit_cursor cursor; /* where a walk over audit records begins */
+    uint64_t import_id;            /* that a call is about, or that a list begins before */
+    bool force;                    /* an undo takes what was changed since too */
 
     /* the transaction's: reset whenever it is run */
     struct lk_scope scope;
@@ -83,6 +85,9 @@ struct lk_service_call {
     enum lk_err read_result; /* of the read, while its record is written */
 };
 
+/* Who acts, for an audit record. */
+#define LK_SVC_ACTOR_CAP (sizeof("policy:") + LK_POLICY_NAME_MAX)
+void lk_svc_actor(const struct lk_service_call *c, char ret[LK_SVC_ACTOR_CAP]);
 /* Append the audit record of a change by this call's policy. LK_OK when it is on its way. */
 LK_MUST_CHECK enum lk_err lk_svc_audit(const struct lk_service_call *c, struct lk_txn *tx,
                                        const char *action, const char *subject,
@@ -95,6 +100,9 @@ enum lk_err lk_svc_refuse(struct lk_service_call *c, int32_t code, const char *m
 LK_MUST_CHECK enum lk_err lk_svc_body_parse(struct lk_service_call *c, bool may_be_empty);
 /* Judge the id of the path. */
 LK_MUST_CHECK enum lk_err lk_svc_id_check(struct lk_service_call *c);
+/* A number among the parameters of the query; an absent one leaves *ret. An error: fault is set. */
+LK_MUST_CHECK enum lk_err lk_svc_parameter(struct lk_service_call *c, const char *name,
+                                           uint64_t max, uint64_t *ret);
 /* The If-Match header into has_if_match and if_match. */
 void lk_svc_if_match_read(struct lk_service_call *c);
 

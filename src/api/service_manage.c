@@ -59,9 +59,8 @@ policies_run(struct lk_service_call *c, struct lk_txn *tx)
 /* ---- audit ------------------------------------------------------------------------------------
  */
 
-/* A number among the parameters; absent, it stays. */
-static enum lk_err
-parameter_read(struct lk_service_call *c, const char *name, uint64_t max, uint64_t *ret)
+enum lk_err
+lk_svc_parameter(struct lk_service_call *c, const char *name, uint64_t max, uint64_t *ret)
 {
     const char *at = lk_http_request_query(c->req);
     size_t name_len = strlen(name);
@@ -87,8 +86,8 @@ audit_form(struct lk_service_call *c)
     uint64_t after = 0, limit = AUDIT_LOOK_MAX;
     enum lk_err err;
 
-    if ((err = parameter_read(c, "after", INT64_MAX / 2, &after)) != LK_OK ||
-        (err = parameter_read(c, "limit", INT64_MAX / 2, &limit)) != LK_OK) {
+    if ((err = lk_svc_parameter(c, "after", INT64_MAX / 2, &after)) != LK_OK ||
+        (err = lk_svc_parameter(c, "limit", INT64_MAX / 2, &limit)) != LK_OK) {
         return err;
     }
     c->cursor.seq = (int64_t)after;

@@ -10,7 +10,7 @@ static const char *const collections[] = {[LK_SVC_ENROLLMENTS] = "enrollments",
 
 /* What there is below /latchkey/v1. */
 static const struct own {
-    const char *words[2]; /* the segments there; NULL: no more */
+    const char *words[3]; /* the segments there, "*" for an id; NULL: no more */
     enum lk_http_method method;
     const char *allow;
     enum lk_svc_collection collection;
@@ -21,6 +21,8 @@ static const struct own {
     {{"policies"}, LK_HTTP_GET, "GET, OPTIONS", LK_SVC_POLICIES, LK_SVC_LIST},
     {{"audit"}, LK_HTTP_GET, "GET, OPTIONS", LK_SVC_AUDIT, LK_SVC_LIST},
     {{"audit", "verify"}, LK_HTTP_POST, "POST, OPTIONS", LK_SVC_AUDIT, LK_SVC_VERIFY},
+    {{"imports"}, LK_HTTP_GET, "GET, OPTIONS", LK_SVC_IMPORTS, LK_SVC_LIST},
+    {{"imports", "*"}, LK_HTTP_DELETE, "DELETE, OPTIONS", LK_SVC_IMPORTS, LK_SVC_DELETE},
 };
 
 static bool
@@ -46,37 +48,48 @@ lk_svc_path_serves(const char *raw)
                        lk_ascii_caseeq(raw + 1, len, LK_SVC_OWN, strlen(LK_SVC_OWN)));
 }
 
+/* *ret_id is set where the path has one. */
 static bool
-own_matches(const struct own *o, const struct lk_path *path, size_t count)
+own_matches(const struct own *o, const struct lk_path *path, size_t count, const char **ret_id)
 {
     size_t words = 0;
 
     while (words < LK_ARRAY_LEN(o->words) && o->words[words] != NULL) {
-        if (2 + words >= count || !lk_path_is(path, 2 + words, o->words[words])) {
+        bool is_id = strcmp(o->words[words], "*") == 0;
+
+        if (2 + words >= count || (is_id ? path->segments[2 + words][0] == '\0'
+                                         : !lk_path_is(path, 2 + words, o->words[words]))) {
             return false;
         }
+        *ret_id = is_id ? path->segments[2 + words] : *ret_id;
         words++;
     }
     return count == 2 + words;
 }
 
+/* A path may be in several rows, one for each method. */
 static enum lk_err
 own_route(const struct lk_path *path, size_t count, enum lk_http_method method,
           struct lk_svc_route *ret)
 {
-    struct lk_svc_route r = {.is_own = true};
+    enum lk_err err = LK_ERR_NOT_FOUND;
 
     for (size_t i = 0; count > 2 && lk_path_is(path, 1, "v1") && i < LK_ARRAY_LEN(owns); i++) {
-        if (!own_matches(&owns[i], path, count)) {
+        struct lk_svc_route r = {.is_own = true};
+
+        if (!own_matches(&owns[i], path, count, &r.id)) {
             continue;
         }
         r.collection = owns[i].collection;
         r.action = owns[i].action;
         r.allow = owns[i].allow;
         *ret = r;
-        return method == owns[i].method ? LK_OK : LK_ERR_UNSUPPORTED;
+        if (method == owns[i].method) {
+            return LK_OK;
+        }
+        err = LK_ERR_UNSUPPORTED;
     }
-    return LK_ERR_NOT_FOUND;
+    return err;
 }
 
 /* A path's shape: what each method does there; the fixed segments stand in the caller. */

@@ -13,7 +13,8 @@ enum lk_svc_collection {
     /* Below /latchkey/v1 only. */
     LK_SVC_HUBS,
     LK_SVC_POLICIES,
-    LK_SVC_AUDIT
+    LK_SVC_AUDIT,
+    LK_SVC_IMPORTS
 };
 
 enum lk_svc_action {

@@ -6,17 +6,17 @@
 
 #include "base/codec.h"
 #include "cli/cmd_enrollment.h"
-#include "provision/import.h"
+#include "cli/remote_import.h"
 
 /* ---- imports --------------------------------------------------------------------------------- */
 
 static const struct lk_cli_form imports_form = {
-    .usage = "latchkey enrollment imports [--scope ID] [--json] [--config FILE]",
+    .usage = "latchkey enrollment imports [--scope ID] [--json] [SERVICE]",
     .help = "List the imports of an ID scope, the latest first. One that is unfinished can be\n"
             "resumed, one that is finished undone.\n\n" LK_CLI_SCOPE_HELP LK_CLI_JSON_HELP
-                LK_CLI_CONFIG_HELP,
+                LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_JSON_OPTION,
-                                       LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+                                       LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
 };
 
 static const char *
@@ -79,6 +79,24 @@ imports_page(struct lk_txn *tx, struct lk_cli_listing *l, size_t limit)
     return lk_txn_import_page(tx, (const char *)l->ctx, (int64_t)before, limit, import_put, l);
 }
 
+static enum lk_err
+imports_fetch(struct lk_remote *r, struct lk_cli_listing *l)
+{
+    uint64_t before = 0;
+    enum lk_err err = LK_OK;
+
+    if (l->continuation[0] != '\0') {
+        err = lk_decimal_parse(l->continuation, strlen(l->continuation), &before);
+    }
+    if (err != LK_OK ||
+        (err = lk_remote_imports(r, (int64_t)before, LK_CLI_PAGE_ROWS, import_put, l)) != LK_OK) {
+        return err;
+    }
+    (void)snprintf(l->continuation, sizeof(l->continuation), "%s",
+                   l->rows_count == LK_CLI_PAGE_ROWS ? l->last : "");
+    return LK_OK;
+}
+
 int
 lk_cli_enrollment_imports(int argc, char **argv)
 {
@@ -86,6 +104,7 @@ lk_cli_enrollment_imports(int argc, char **argv)
     char scope[LK_ID_SCOPE_MAX + 1];
     struct lk_cli_listing list = {
         .page = imports_page,
+        .remote_page = imports_fetch,
         .what = "cannot list the imports",
         .head = "  IMPORT  STATE               ROWS  BEGUN                     SHA-256, FILE",
         .ctx = scope};
@@ -93,7 +112,7 @@ lk_cli_enrollment_imports(int argc, char **argv)
     int code;
 
     if (!lk_cli_options(&imports_form, argc, argv, &common, NULL, &code) ||
-        (code = lk_cli_service_open(common.config, LK_CLI_READ, &s)) != 0 ||
+        (code = lk_cli_target_open(&common, LK_CLI_READ, &s)) != 0 ||
         (code = lk_cli_scope(&s, common.scope, scope)) != 0) {
         return code;
     }
@@ -113,16 +132,16 @@ undo_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form undo_form = {
-    .usage = "latchkey enrollment undo IMPORT [--force] [--scope ID] [--config FILE]",
+    .usage = "latchkey enrollment undo IMPORT [--force] [--scope ID] [SERVICE]",
     .help = "Take a whole import back: its enrollments are gone from one moment on. Those that\n"
             "were changed since they came are kept. Registrations, and identities at hubs, stay.\n"
             "An import that is unfinished is given up. IMPORT is the number that `latchkey\n"
             "enrollment imports` shows.\n\n"
             "  --force                  remove those that were changed too\n" LK_CLI_SCOPE_HELP
-                LK_CLI_CONFIG_HELP,
+                LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){{"force", no_argument, NULL, OPT_FORCE},
                                        LK_CLI_SCOPE_OPTION,
-                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS,
                                        LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
@@ -152,37 +171,51 @@ undone_tell(const struct lk_import_undone *u, uint64_t id)
     return 0;
 }
 
+/* Undo import id of this machine's scope, or of the service elsewhere. */
+static int
+undo_do(struct lk_cli_service *s, const char *scope, uint64_t id, bool force)
+{
+    bool bar = isatty(STDERR_FILENO) == 1;
+    struct lk_import_undone undone;
+    enum lk_err err = s->remote != NULL ? lk_remote_import_undo(s->remote, (int64_t)id, force,
+                                                                undo_progress, &bar, &undone)
+                                        : lk_import_undo(s->session, scope, (int64_t)id, force,
+                                                         s->actor, undo_progress, &bar, &undone);
+
+    if (bar) {
+        (void)fputs("\r\x1b[K", stderr);
+    }
+    if (err == LK_ERR_NOT_FOUND) {
+        lk_cli_note("there is no import %" PRIu64 " in %s", id,
+                    s->remote != NULL ? lk_remote_name(s->remote) : scope);
+        return lk_err_exit_code(err);
+    }
+    if (err != LK_OK) {
+        return s->remote != NULL ? lk_remote_fail(s->remote, err, "cannot undo the import")
+                                 : lk_cli_store_fail(err, "cannot undo the import");
+    }
+    return undone_tell(&undone, id);
+}
+
 int
 lk_cli_enrollment_undo(int argc, char **argv)
 {
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
     struct lk_cli_common common = {.json = false};
-    struct lk_import_undone undone;
     char scope[LK_ID_SCOPE_MAX + 1];
-    bool force = false, bar = isatty(STDERR_FILENO) == 1;
+    bool force = false;
     uint64_t id;
     int code;
-    enum lk_err err;
 
     if (!lk_cli_options(&undo_form, argc, argv, &common, &force, &code)) {
         return code;
     }
-    if (lk_cli_number(argv[optind], 1, INT64_MAX - 1, &id) != LK_OK) {
+    if (lk_cli_number(argv[optind], 1, INT64_MAX / 2, &id) != LK_OK) {
         return lk_cli_usage(undo_form.usage, "the number of an import is needed");
     }
-    if ((code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s)) != 0 ||
+    if ((code = lk_cli_target_open(&common, LK_CLI_WRITE, &s)) != 0 ||
         (code = lk_cli_scope(&s, common.scope, scope)) != 0) {
         return code;
     }
-    err =
-        lk_import_undo(s.session, scope, (int64_t)id, force, s.actor, undo_progress, &bar, &undone);
-    if (bar) {
-        (void)fputs("\r\x1b[K", stderr);
-    }
-    if (err == LK_ERR_NOT_FOUND) {
-        lk_cli_note("there is no import %" PRIu64 " in %s", id, scope);
-        return lk_err_exit_code(err);
-    }
-    return err != LK_OK ? lk_cli_store_fail(err, "cannot undo the import")
-                        : undone_tell(&undone, id);
+    return undo_do(&s, scope, id, force);
 }

@@ -128,6 +128,16 @@ LK_MUST_CHECK enum lk_err lk_import_undo(struct lk_session *s, const char *scope
                                          void (*progress)(void *ctx, int64_t rows_removed),
                                          void *ctx, struct lk_import_undone *ret);
 
+/*
+ * The same a step at a time, in transactions of the caller's: the first undoes, each removes up to
+ * limit rows. Again while *ret_left; *ret is the first one's. When the caller loses interest,
+ * somebody else's undo removes the rest.
+ */
+LK_MUST_CHECK enum lk_err lk_import_undo_step(struct lk_txn *tx, const char *scope,
+                                              int64_t import_id, bool force, const char *actor,
+                                              size_t limit, struct lk_import_undone *ret,
+                                              bool *ret_left);
+
 /* Remove the rows of an import that has no effect (any more), in small steps. */
 LK_MUST_CHECK enum lk_err lk_import_remove(struct lk_session *s, int64_t import_id,
                                            void (*progress)(void *ctx, int64_t rows_removed),

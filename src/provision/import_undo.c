@@ -65,6 +65,17 @@ undo_run(struct lk_txn *tx, void *arg)
     return err != LK_OK ? err : audit(tx, u);
 }
 
+enum lk_err
+lk_import_undo_step(struct lk_txn *tx, const char *scope, int64_t import_id, bool force,
+                    const char *actor, size_t limit, struct lk_import_undone *ret, bool *ret_left)
+{
+    struct undo u = {
+        .scope = scope, .actor = actor, .import_id = import_id, .force = force, .ret = ret};
+    enum lk_err err = undo_run(tx, &u);
+
+    return err != LK_OK ? err : lk_txn_import_drop(tx, import_id, limit, ret_left);
+}
+
 struct drop {
     int64_t import_id;
     bool left;

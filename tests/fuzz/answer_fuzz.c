@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/enrollment_json.h"
+#include "api/import_json.h"
 #include "api/manage_json.h"
 #include "fuzz.h"
 
@@ -75,6 +76,24 @@ lists(const json_t *object)
     }
 }
 
+static void
+imports(const json_t *object)
+{
+    LK_AUTO(json) json_t *again = json_object();
+    struct lk_import_undone undone;
+    struct lk_import import;
+    bool left = false;
+
+    if (lk_import_entry_parse(object, &import) == LK_OK) {
+        check(import.id > 0 && import.rows_count >= 0);
+        check(lk_import_entry_put(&import, again) == LK_OK);
+    }
+    if (lk_import_undone_parse(object, &undone, &left) == LK_OK) {
+        check(undone.rows_gone >= 0 && undone.rows_kept >= 0);
+        check(lk_import_undone_put(&undone, left, again) == LK_OK);
+    }
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -85,6 +104,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         entity(LK_ENTITY_GROUP, object);
         registration(object);
         lists(object);
+        imports(object);
     }
     return 0;
 }

@@ -46,6 +46,10 @@ SEEDS = {
     "policy": {"name": "p", "scope": "s", "rights": "EnrollmentRead,ServiceConfig", **TIMES},
     "record": {"seq": 1, "time": "2026-01-02T03:04:05Z", "actor": "a", "action": "b", "scope": "",
                "subject": "\u00ff", "detail": "{}", "hash": "00" * 32},
+    "import": {"id": 7, "state": "finished", "rows": 1000, "source": "sha256:" + "ab" * 32 + " m.csv",
+               "begunDateTimeUtc": "2026-01-02T03:04:05Z",
+               "touchedDateTimeUtc": "2026-01-02T03:04:05Z"},
+    "undone": {"unfinished": False, "gone": 998, "kept": 2, "left": True},
     "cursor": {"seq": 9, "hash": "ff" * 32, "more": True},
 }
 

@@ -80,7 +80,7 @@ BODIES = {
                                                            ONES["group-symmetric"]]},
 }
 PATHS = ["/enrollments/My%3ADev.1_x?api-version=2021-10-01", "/enrollments/?api-version=2019-03-31",
-         "/enrollments/query?api-version=2018-09-01-preview", "/enrollmentGroups/g?a=b&api-version=x",
+         "/enrollments/query?api-version=2018-09-01-preview", "/latchkey/v1/imports/7", "/enrollmentGroups/g?a=b&api-version=x",
          "/enrollmentgroups/g/attestationmechanism?api-version=2021-06-01",
          "/registrations/g/query/?API-VERSION=2018-04-01", "/registrations/r", "/enrollments//x"]
 TOKENS = ["SELECT *\ndev-1\n0001", "*\ndev-1", "SELECT * FROM enrollments\na\n0",

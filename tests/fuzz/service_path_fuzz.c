@@ -13,12 +13,17 @@ static const char *const names[] = {
 static void
 id_check(const struct lk_path *path, const struct lk_svc_route *r)
 {
-    bool of_all = r->is_own || r->action == LK_SVC_BULK ||
+    bool of_all = r->action == LK_SVC_BULK ||
                   (r->action == LK_SVC_QUERY && r->collection != LK_SVC_REGISTRATIONS);
 
-    check((r->id == NULL) == of_all);
     check(!r->is_own || r->collection >= LK_SVC_REGISTRATIONS);
-    check(r->id == NULL || (r->id == path->segments[1] && r->id[0] != '\0'));
+    check(r->id == NULL || r->id == path->segments[r->is_own ? 3 : 1]);
+    if (r->is_own) {
+        check(r->id == NULL || (r->collection != LK_SVC_AUDIT && r->id[0] != '\0'));
+        return;
+    }
+    check((r->id == NULL) == of_all);
+    check(r->id == NULL || r->id[0] != '\0');
     check(r->action != LK_SVC_BULK || r->collection != LK_SVC_REGISTRATIONS);
     check(r->action != LK_SVC_MECHANISM || r->collection != LK_SVC_REGISTRATIONS);
 }

@@ -329,8 +329,7 @@ def test_which_one_is_told(service, remote, tmp_path):
                      env={"LATCHKEY_CONNECTION_STRING": None,
                           "LATCHKEY_CONFIG": service.config_path})
     assert run.returncode == USAGE and "--ca-file goes with" in run.stderr
-    for words in (["trust", "list"], ["scope", "list"], ["key", "list"], ["enrollment", "imports"],
-                  ["enrollment", "undo", "1"], ["hub", "add", "a.b"], ["hub", "devices", "a.b"],
+    for words in (["trust", "list"], ["scope", "list"], ["key", "list"], ["hub", "add", "a.b"], ["hub", "devices", "a.b"],
                   ["policy", "roll", "x", "--primary"],
                   ["policy", "show", "x", "--connection-string"]):
         run = remote.cli(*words, check=False)
