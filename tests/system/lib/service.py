@@ -67,12 +67,17 @@ class Service:
 
     # ---- the process
 
+    def argv(self):
+        return [program("latchkeyd", self.build), "--config", self.config_path]
+
+    def environment(self):
+        """What latchkeyd has in its environment beside ours."""
+        return {}
+
     def start(self, wait=True):
-        argv = [program("latchkeyd", self.build), "--config", self.config_path]
-        if self.network is None:
-            self.process = Process(argv, self.log_path, self.log_path)
-        else:
-            self.process = self.network.start(argv, self.log_path, self.log_path)
+        start = Process if self.network is None else self.network.start
+        self.process = start(self.argv(), self.log_path, self.log_path,
+                             env=dict(os.environ, **self.environment()))
         if wait:
             wait_until(lambda: self._ready() or not self.process.running(), "latchkeyd is ready",
                        timeout_s=60)
@@ -123,9 +128,12 @@ class Service:
 
     # ---- the operator
 
+    def cli_argv(self, words):
+        return [program("latchkey"), *[str(word) for word in words]]
+
     def cli(self, *words, check=True, **kwargs):
         """Run the command line on this service's configuration."""
-        argv = [program("latchkey"), *[str(word) for word in words]]
+        argv = self.cli_argv(words)
         env = dict(os.environ, LATCHKEY_CONFIG=self.config_path)
         run = subprocess.run(argv, capture_output=True, text=True, timeout=120, env=env, **kwargs)
         assert not check or run.returncode == 0, (argv, run.returncode, run.stdout, run.stderr)
