@@ -18,7 +18,8 @@
 struct lk_admin_api {
     struct lk_admin_api_config config;
     int64_t probed_mono_ms; /* 0: never */
-    enum lk_err probed;     /* what the store said then */
+    enum lk_err probed;     /* what the store said then, and its words */
+    char probed_words[LK_STORE_ERROR_CAP];
     size_t pending;
 };
 
@@ -93,7 +94,7 @@ readyz_answer(struct lk_admin_api *api, struct lk_http_request *req)
 {
     __attribute__((cleanup(reasons_fini))) struct reasons r = {json_array()};
     struct lk_service_status s;
-    char text[96];
+    char text[64 + LK_STORE_ERROR_CAP];
 
     status_get(api, &s);
     loops_judge(&s, &r);
@@ -107,8 +108,9 @@ readyz_answer(struct lk_admin_api *api, struct lk_http_request *req)
         reason_add(&r, "the TLS certificate is out of date");
     }
     if (api->probed != LK_OK) {
-        (void)snprintf(text, sizeof(text), "the store takes no writes: %s",
-                       lk_err_text(api->probed));
+        (void)snprintf(text, sizeof(text), "the store takes no writes: %s%s%s",
+                       lk_err_text(api->probed), api->probed_words[0] != '\0' ? ": " : "",
+                       api->probed_words);
         reason_add(&r, text);
     }
     reply_reasons(req, "ready", "not ready", &r);
@@ -121,17 +123,10 @@ struct probe {
     struct lk_job job;
 };
 
-/*
- * Writes a row and removes it, which leaves nothing but has to be committed to the disk: what a
- * full or read-only one or a lock that is held refuses. No hub can have this name.
- */
 static enum lk_err
 probe_run(struct lk_txn *tx, void *arg)
 {
-    const struct lk_hub hub = {.name = "readyz probe", .kind = LK_HUB_EMBEDDED, .weight = 1};
-    enum lk_err err = lk_txn_hub_put(tx, &hub);
-
-    return err != LK_OK ? err : lk_txn_hub_delete(tx, hub.name);
+    return lk_txn_probe(tx);
 }
 
 static void
@@ -143,8 +138,9 @@ probe_done(void *arg, enum lk_err err)
     api->pending--;
     api->probed = err;
     api->probed_mono_ms = lk_clock_mono_ms(api->config.clock);
-    if (api->probed != LK_OK) {
-        lk_log(LK_LOG_ERROR, "store.probe_failed", LK_F_ERR(api->probed));
+    api->probed_words[0] = '\0';
+    if (err == LK_ERR_STORE || err == LK_ERR_BUSY) {
+        memcpy(api->probed_words, lk_store_error_text(), sizeof(api->probed_words));
     }
     readyz_answer(api, p->req);
     free(p);

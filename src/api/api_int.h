@@ -21,9 +21,10 @@ bool lk_api_is_json(const struct lk_http_request *req);
 /* Microseconds since the request was complete. */
 int64_t lk_api_duration_us(const struct lk_http_request *req);
 
-/* At most LK_LOG_GATE_LINES lines a second pass; the rest is counted. */
+/* At most lines_max lines a second pass (0: LK_LOG_GATE_LINES); the rest is counted. */
 #define LK_LOG_GATE_LINES 20u
 struct lk_log_gate {
+    unsigned lines_max;
     int64_t second;
     unsigned lines;
     uint64_t suppressed;

@@ -11,6 +11,10 @@
 
 #define RETRY_AFTER_S "3" /* with every "assigning" (1.9) */
 
+/* Lines a second of devices that we fail, for whatever reason: when the database does, it is all of
+ * them, the disk that is full may be the log's too, and the cause is told apart (store.failing). */
+#define FAULT_LINES 2u
+
 /* The last api-version that knows no reprovisioning (service-api.md section 10). */
 #define LAST_WITHOUT_REPROVISIONING "2018-04-01"
 
@@ -18,7 +22,7 @@ struct lk_device_api {
     struct lk_provision *provision;
     const struct lk_clock *clock;
     const struct lk_regions *regions; /* NULL: none */
-    struct lk_log_gate gate;
+    struct lk_log_gate gate, fault_gate;
     size_t pending;
 };
 
@@ -64,12 +68,14 @@ call_log(const struct lk_device_call *c, enum lk_log_level level, const char *ev
            LK_F_INT("status", status), LK_F_INT("duration_us", lk_api_duration_us(c->req)));
 }
 
-/* A line that a stranger can cause at will. */
+/* A line that a stranger can cause at will, or our own failing with every request. */
 static void
 call_log_gated(struct lk_device_call *c, enum lk_log_level level, const char *event, int status,
                const char *reason, const struct lk_reg_answer *answer)
 {
-    if (lk_api_may_log(&c->api->gate, c->api->clock, level, NULL)) {
+    struct lk_log_gate *gate = status >= 500 ? &c->api->fault_gate : &c->api->gate;
+
+    if (lk_api_may_log(gate, c->api->clock, level, NULL)) {
         call_log(c, level, event, status, reason, answer);
     }
 }
@@ -95,8 +101,8 @@ answer_fault(struct lk_device_call *c, const struct lk_device_fault *f)
 static void
 reply_or_fail(struct lk_device_call *c, int status, enum lk_err err, const struct lk_buf *body)
 {
-    if (err != LK_OK) {
-        lk_api_error(c->req, LK_DPS_INTERNAL, "Internal error");
+    if (err != LK_OK) { /* out of memory */
+        lk_api_error(c->req, LK_DPS_UNAVAILABLE, "Busy, try again later");
         return;
     }
     lk_http_reply(c->req, status, body->data, body->len);
@@ -188,11 +194,13 @@ static void
 answer_failure(struct lk_device_call *c, const struct lk_reg_answer *answer)
 {
     const struct failure *f = failures;
+    enum lk_log_level level;
 
     while (f->verdict != answer->verdict && f->verdict != LK_REG_ERROR) {
         f++;
     }
-    call_log_gated(c, f->level, answer->registered_as != NULL ? "ek.duplicate" : f->event,
+    level = answer->err == LK_ERR_STORE ? LK_LOG_ERROR : f->level;
+    call_log_gated(c, level, answer->registered_as != NULL ? "ek.duplicate" : f->event,
                    f->code / 1000, answer->reason, answer);
     lk_api_error(c->req, f->code, f->message);
 }
@@ -276,6 +284,7 @@ lk_device_api_new(struct lk_provision *provision, const struct lk_clock *clock,
     api->provision = provision;
     api->clock = clock;
     api->regions = regions;
+    api->fault_gate.lines_max = FAULT_LINES;
     *ret = api;
     return LK_OK;
 }
@@ -299,4 +308,5 @@ void
 lk_device_api_tick(struct lk_device_api *api)
 {
     lk_log_gate_tick(&api->gate, lk_clock_mono_ms(api->clock));
+    lk_log_gate_tick(&api->fault_gate, lk_clock_mono_ms(api->clock));
 }

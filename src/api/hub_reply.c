@@ -42,13 +42,13 @@ answer_refused(struct lk_hubapi_call *c)
 static void
 answer_failure(struct lk_hubapi_call *c, enum lk_err err)
 {
-    bool busy = err == LK_ERR_BUSY;
+    bool busy = err == LK_ERR_BUSY, again = lk_err_kind(err) == LK_KIND_RETRY;
+    int32_t code = busy ? LK_HUBE_THROTTLED : again ? LK_HUBE_UNAVAILABLE : LK_HUBE_SERVER;
 
     lk_metric_add(LK_M_HUB_FAILED, 1);
-    call_log(c, busy ? LK_LOG_WARNING : LK_LOG_ERROR, busy ? "hub.busy" : "hub.error",
-             busy ? 429 : 500, lk_err_name(err));
-    lk_hubapi_error(c->req, busy ? LK_HUBE_THROTTLED : LK_HUBE_SERVER,
-                    busy ? "Busy, try again later" : "Internal error");
+    call_log(c, busy ? LK_LOG_WARNING : LK_LOG_ERROR, busy ? "hub.busy" : "hub.error", code / 1000,
+             lk_err_name(err));
+    lk_hubapi_error(c->req, code, again ? "Busy, try again later" : "Internal error");
 }
 
 static enum lk_err

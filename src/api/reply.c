@@ -62,7 +62,7 @@ lk_log_gate_pass(struct lk_log_gate *gate, int64_t mono_ms)
         gate->second = mono_ms / 1000;
         gate->lines = 0;
     }
-    if (gate->lines == LK_LOG_GATE_LINES) {
+    if (gate->lines == (gate->lines_max != 0 ? gate->lines_max : LK_LOG_GATE_LINES)) {
         gate->suppressed++;
         return false;
     }

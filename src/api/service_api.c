@@ -71,13 +71,13 @@ answer_refused(struct lk_service_call *c)
 static void
 answer_failure(struct lk_service_call *c, enum lk_err err)
 {
-    bool busy = err == LK_ERR_BUSY;
+    bool busy = err == LK_ERR_BUSY, again = lk_err_kind(err) == LK_KIND_RETRY;
+    int32_t code = busy ? LK_DPS_THROTTLED : again ? LK_DPS_UNAVAILABLE : LK_DPS_INTERNAL;
 
     lk_metric_add(LK_M_SERVICE_FAILED, 1);
     call_log(c, busy ? LK_LOG_WARNING : LK_LOG_ERROR, busy ? "service.busy" : "service.error",
-             busy ? 429 : 500, lk_err_name(err));
-    lk_api_error(c->req, busy ? LK_DPS_THROTTLED : LK_DPS_INTERNAL,
-                 busy ? "Busy, try again later" : "Internal error");
+             code / 1000, lk_err_name(err));
+    lk_api_error(c->req, code, again ? "Busy, try again later" : "Internal error");
 }
 
 static void

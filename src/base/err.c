@@ -39,7 +39,7 @@ static const struct row {
                          EX_PROTOCOL},
     [LK_ERR_CRYPTO] = {"crypto", "the cryptographic library failed", LK_KIND_GIVE_UP, 500,
                        EX_SOFTWARE},
-    [LK_ERR_STORE] = {"store", "the database failed", LK_KIND_GIVE_UP, 500, EX_IOERR},
+    [LK_ERR_STORE] = {"store", "the database failed", LK_KIND_RETRY, 503, EX_IOERR},
     [LK_ERR_SCHEMA] = {"schema", "the database has no schema, or one newer than this program",
                        LK_KIND_CALLER, 500, EX_CONFIG},
     [LK_ERR_CONFIG] = {"config", "a configuration value is not acceptable", LK_KIND_CALLER, 500,

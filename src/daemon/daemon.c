@@ -115,8 +115,8 @@ drain_look(void *ctx)
             }
         }
         if ((d->admin_server == NULL || d->admin_drained) && d->broker_drained &&
-            !d->sweep.pending && !d->trim.pending && lk_auth_api_pending(d->auth_api) == 0 &&
-            lk_admin_api_pending(d->admin_api) == 0) {
+            !d->sweep.pending && !d->trim.pending && !d->store_watch.pending &&
+            lk_auth_api_pending(d->auth_api) == 0 && lk_admin_api_pending(d->admin_api) == 0) {
             lk_loop_stop(d->loop);
             return;
         }

@@ -33,6 +33,14 @@ struct lk_trim {
     bool more;
 };
 
+/* Whether the database takes writes (watch.c). */
+struct lk_store_watch {
+    struct lk_job job;
+    bool pending, failing;
+    int64_t since_mono_ms;
+    uint64_t seen; /* lk_store_failed() */
+};
+
 struct lk_daemon {
     const char *config_path;
     struct lk_config config; /* in force: what needs a restart is as it was at the start */
@@ -69,6 +77,8 @@ struct lk_daemon {
     struct lk_http_server *broker_server; /* NULL when switched off */
     struct lk_sweep sweep;
     struct lk_trim trim;
+    struct lk_store_watch store_watch;
+    int64_t clock_ahead_ms; /* of the monotonic clock, at the last look */
     unsigned ticks;
 
     bool draining, admin_draining, admin_drained, broker_drained;
@@ -104,6 +114,11 @@ LK_MUST_CHECK enum lk_err lk_daemon_housekeeping_new(struct lk_daemon *d);
 void lk_daemon_housekeeping_free(struct lk_daemon *d);
 /* How many loops do not turn. */
 unsigned lk_daemon_stuck(const struct lk_daemon *d);
+
+/* ---- watch.c ---- */
+
+/* Every second. */
+void lk_daemon_watch(struct lk_daemon *d);
 
 /* ---- broker_listen.c ---- */
 

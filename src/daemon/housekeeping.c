@@ -48,6 +48,7 @@ tick(void *ctx)
     if (d->ticks % KEYRING_TICKS == 0 && !d->draining) {
         lk_daemon_keyring_watch(d);
     }
+    lk_daemon_watch(d);
     lk_auth_api_tick(d->auth_api);
     if (d->broker_gate != NULL) {
         lk_auth_gate_tick(d->broker_gate);

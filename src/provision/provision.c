@@ -229,7 +229,7 @@ lk_op_finish(struct lk_reg_op *op, const struct lk_reg_answer *answer)
 void
 lk_op_fault(struct lk_reg_op *op, enum lk_err err)
 {
-    bool again = err == LK_ERR_NOMEM || lk_err_kind(err) == LK_KIND_RETRY;
+    bool again = lk_err_kind(err) == LK_KIND_RETRY;
     const struct lk_reg_answer answer = {
         .verdict = again ? LK_REG_BUSY : LK_REG_ERROR, .reason = lk_err_name(err), .err = err};
 

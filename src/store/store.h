@@ -102,6 +102,13 @@ lk_store_read_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, voi
  */
 const char *lk_store_error_text(void);
 
+/*
+ * Whether the database has failed a write job, or refused a transaction, since an earlier call with
+ * the same *seen (0 at first); ret_words is then its latest error in words. Any thread.
+ */
+LK_MUST_CHECK bool lk_store_failed(struct lk_store *st, uint64_t *seen,
+                                   char ret_words[LK_STORE_ERROR_CAP]);
+
 /* Time of the transaction, Unix milliseconds. */
 int64_t lk_txn_now_ms(const struct lk_txn *tx);
 
@@ -514,6 +521,11 @@ void lk_hub_fini(struct lk_hub *h);
 LK_MUST_CHECK enum lk_err lk_txn_hub_put(struct lk_txn *tx, const struct lk_hub *h);
 LK_MUST_CHECK enum lk_err lk_txn_hub_get(struct lk_txn *tx, const char *name, struct lk_hub *ret);
 LK_MUST_CHECK enum lk_err lk_txn_hub_delete(struct lk_txn *tx, const char *name);
+/*
+ * Write a row and take it back: leaves nothing, but has to be committed to the disk, and so is
+ * refused by all that refuses a registration.
+ */
+LK_MUST_CHECK enum lk_err lk_txn_probe(struct lk_txn *tx);
 LK_MUST_CHECK enum lk_err lk_txn_hub_each(struct lk_txn *tx,
                                           enum lk_err (*each)(void *ctx, const struct lk_hub *),
                                           void *ctx);

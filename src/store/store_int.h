@@ -103,6 +103,8 @@ struct lk_store {
     struct lk_job *head, **tail;
     size_t queued;
     bool stopping;
+    uint64_t failures; /* for lk_store_failed() */
+    char failure[LK_STORE_ERROR_CAP];
 };
 
 struct lk_session {

@@ -457,6 +457,16 @@ lk_txn_hub_delete(struct lk_txn *tx, const char *name)
 }
 
 enum lk_err
+lk_txn_probe(struct lk_txn *tx)
+{
+    /* No hub can have this name. */
+    const struct lk_hub hub = {.name = "readyz probe", .kind = LK_HUB_EMBEDDED, .weight = 1};
+    enum lk_err err = lk_txn_hub_put(tx, &hub);
+
+    return err != LK_OK ? err : lk_txn_hub_delete(tx, hub.name);
+}
+
+enum lk_err
 lk_txn_hub_each(struct lk_txn *tx, enum lk_err (*each)(void *, const struct lk_hub *), void *ctx)
 {
     return sq_hub_each(tx, each, ctx);

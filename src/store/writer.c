@@ -177,6 +177,21 @@ batch_commit(struct lk_store *st, struct lk_job **batch, size_t count)
     return LK_OK;
 }
 
+bool
+lk_store_failed(struct lk_store *st, uint64_t *seen, char ret_words[LK_STORE_ERROR_CAP])
+{
+    bool failed;
+
+    (void)pthread_mutex_lock(&st->lock);
+    failed = st->failures != *seen;
+    if (failed) {
+        *seen = st->failures;
+        memcpy(ret_words, st->failure, LK_STORE_ERROR_CAP);
+    }
+    (void)pthread_mutex_unlock(&st->lock);
+    return failed;
+}
+
 static void
 batch_fail(struct lk_job **batch, size_t count, enum lk_err err)
 {
@@ -219,7 +234,29 @@ batch_run(struct lk_store *st, struct lk_job **batch, size_t count)
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        (void)batch_try(st, &batch[i], 1); /* the job's result says it all */
+        /* The job's result says it all, but for a database that begins no transaction: each of the
+         * others would wait for it as long. */
+        if (batch_try(st, &batch[i], 1) == LK_ERR_BUSY) {
+            batch_fail(&batch[i], count - i, LK_ERR_BUSY);
+            return;
+        }
+    }
+}
+
+/* Jobs that failed, and words of the database since the batch began: it was the database. */
+static void
+failure_note(struct lk_store *st, struct lk_job *const *batch, size_t count)
+{
+    bool failed = false;
+
+    for (size_t i = 0; i < count && !failed; i++) {
+        failed = batch[i]->result == LK_ERR_STORE || batch[i]->result == LK_ERR_BUSY;
+    }
+    if (failed && lk_store_error_text()[0] != '\0') {
+        (void)pthread_mutex_lock(&st->lock);
+        st->failures++;
+        memcpy(st->failure, lk_store_error_text(), sizeof(st->failure));
+        (void)pthread_mutex_unlock(&st->lock);
     }
 }
 
@@ -234,7 +271,9 @@ writer_main(void *arg)
     while (!stop) {
         count = batch_take(st, owes, count, batch, &stop);
         if (count > 0) {
+            store_error_set("%s", "");
             batch_run(st, batch, count);
+            failure_note(st, batch, count);
         }
         for (size_t i = 0; i < count; i++) {
             session_deliver(batch[i]);

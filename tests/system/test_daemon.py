@@ -414,8 +414,9 @@ def test_not_ready_while_the_disk_is_full(tmp_path):
             return status == 503 and json.loads(body)["reasons"]
 
         # The last answer counts for a second. What was said before the limit may still be.
-        assert wait_until(told, "it is told") == [
-            "the store takes no writes: the database failed"]
+        reasons = wait_until(told, "it is told")
+        assert len(reasons) == 1
+        assert reasons[0].startswith("the store takes no writes: the database failed: "), reasons
         assert service.admin("GET", "/healthz")[0] == 200
         with connect(service) as connection:  # reading goes on
             assert connection.ask(poll_request(service)).status in (400, 401)

@@ -143,7 +143,7 @@ content_types(void **state)
 static void
 log_gate(void **state)
 {
-    struct lk_log_gate gate = {0};
+    struct lk_log_gate gate = {.lines_max = 0};
 
     for (unsigned i = 0; i < LK_LOG_GATE_LINES; i++) {
         assert_true(lk_log_gate_pass(&gate, 5000 + i));
