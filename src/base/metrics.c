@@ -18,6 +18,9 @@ static const struct row {
                                         "Connections accepted."},
     [LK_M_HTTP_CONNECTIONS_SHED] = {"latchkey_http_connections_shed_total", "", "counter",
                                     "Connections closed at once, over a connection limit."},
+    [LK_M_HTTP_ACCEPTS_FAILED] = {"latchkey_http_accepts_failed_total", "", "counter",
+                                  "Tries to accept connections for which no descriptor or memory "
+                                  "was left."},
     [LK_M_HTTP_CONNECTIONS_TIMED_OUT] = {"latchkey_http_connections_timed_out_total", "", "counter",
                                          "Connections whose handshake, head or body took longer "
                                          "than its limit."},

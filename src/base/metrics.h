@@ -13,6 +13,7 @@ enum lk_metric {
     LK_M_HTTP_CONNECTIONS_OPEN, /* gauge */
     LK_M_HTTP_CONNECTIONS_ACCEPTED,
     LK_M_HTTP_CONNECTIONS_SHED,      /* closed at once: over a connection limit */
+    LK_M_HTTP_ACCEPTS_FAILED,        /* for want of descriptors or memory */
     LK_M_HTTP_CONNECTIONS_TIMED_OUT, /* handshake, head or body took longer than its limit */
     LK_M_HTTP_REQUESTS,
     LK_M_HTTP_REQUESTS_BAD, /* not HTTP that we accept */

@@ -155,7 +155,7 @@ ctx_load(SSL_CTX *ctx, const struct lk_tls_config *config, char error[LK_TLS_ERR
 }
 
 static enum lk_err
-dates_check(const X509 *leaf, const char *file, char error[LK_TLS_ERROR_CAP], int64_t *ret)
+end_read(const X509 *leaf, const char *file, char error[LK_TLS_ERROR_CAP], int64_t *ret)
 {
     struct tm tm;
 
@@ -163,6 +163,13 @@ dates_check(const X509 *leaf, const char *file, char error[LK_TLS_ERROR_CAP], in
         explain(error, file, "the certificate's end date is not readable");
         return LK_ERR_CONFIG;
     }
+    *ret = (int64_t)timegm(&tm);
+    return LK_OK;
+}
+
+static enum lk_err
+dates_check(const X509 *leaf, const char *file, char error[LK_TLS_ERROR_CAP])
+{
     if (X509_cmp_current_time(X509_get0_notBefore(leaf)) >= 0) {
         explain(error, file, "the certificate is not valid yet");
         return LK_ERR_CONFIG;
@@ -171,7 +178,6 @@ dates_check(const X509 *leaf, const char *file, char error[LK_TLS_ERROR_CAP], in
         explain(error, file, "the certificate has expired");
         return LK_ERR_CONFIG;
     }
-    *ret = (int64_t)timegm(&tm);
     return LK_OK;
 }
 
@@ -180,6 +186,7 @@ lk_tls_new(const struct lk_tls_config *config, char error[LK_TLS_ERROR_CAP], str
 {
     LK_AUTO(ssl_ctx) SSL_CTX *ctx = NULL;
     struct lk_tls *tls;
+    const X509 *leaf;
     int64_t not_after_unix_s;
     enum lk_err err;
 
@@ -189,9 +196,12 @@ lk_tls_new(const struct lk_tls_config *config, char error[LK_TLS_ERROR_CAP], str
         explain(error, "TLS", queue_reason());
         return LK_ERR_CRYPTO;
     }
-    if ((err = ctx_load(ctx, config, error)) != LK_OK ||
-        (err = dates_check(SSL_CTX_get0_certificate(ctx), config->cert_file, error,
-                           &not_after_unix_s)) != LK_OK) {
+    if ((err = ctx_load(ctx, config, error)) != LK_OK) {
+        return err;
+    }
+    leaf = SSL_CTX_get0_certificate(ctx);
+    if ((err = end_read(leaf, config->cert_file, error, &not_after_unix_s)) != LK_OK ||
+        ((err = dates_check(leaf, config->cert_file, error)) != LK_OK && !config->any_dates)) {
         return err;
     }
     if (config->ask_peer_cert) {

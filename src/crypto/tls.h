@@ -14,6 +14,7 @@ struct lk_tls_config {
     const char *cert_file; /* PEM, leaf first, then intermediates */
     const char *key_file;  /* PEM; a P-256 key is what makes a handshake cheap */
     bool ask_peer_cert;    /* a client may present a certificate; see lk_tls_peer_certs() */
+    bool any_dates;        /* take a certificate out of date too; error says so beside LK_OK */
 };
 
 #define LK_TLS_ERROR_CAP 256u

@@ -29,7 +29,7 @@ certificate_check(const struct lk_config *config, enum lk_err *first)
     int64_t expiry_s;
     enum lk_err err;
 
-    if ((err = lk_daemon_load_tls(config, error, &tls)) != LK_OK) {
+    if ((err = lk_daemon_load_tls(config, false, error, &tls)) != LK_OK) {
         problem(first, err, error);
         return;
     }

@@ -21,6 +21,12 @@
 #define ADMIN_CONNECTIONS_MAX 256u
 #define WORKERS_MAX 256
 
+/* Descriptors beside the connections of devices: local listener, database, log; of each worker:
+ * loop, database, hubs and webhooks that it calls. */
+#define FILES_OWN (ADMIN_CONNECTIONS_MAX + 64u)
+#define FILES_OF_WORKER 64u
+#define CONNECTIONS_MIN 16u
+
 /* ---- the process ----------------------------------------------------------------------------- */
 
 /* No core file and no debugger gets at the keys; as many descriptors as we may have. */
@@ -43,6 +49,30 @@ process_harden(void)
             lk_log(LK_LOG_WARNING, "process.file_limit_failed",
                    LK_F_TEXT("reason", strerror(errno)));
         }
+    }
+}
+
+/*
+ * What the limits leave to each worker's connections. With more of them the descriptors would be
+ * gone when they are needed to answer probes, call hubs or read the keyring: a connection too many
+ * is better closed at once.
+ */
+static void
+connections_fit(struct lk_config *config, size_t workers_count)
+{
+    struct rlimit files;
+    rlim_t own = FILES_OWN + workers_count * FILES_OF_WORKER, each;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) {
+        return;
+    }
+    each = files.rlim_cur > own ? (files.rlim_cur - own) / workers_count : 0;
+    each = each > CONNECTIONS_MIN ? each : CONNECTIONS_MIN;
+    if (each < config->limits.connections_max) {
+        lk_log(LK_LOG_WARNING, "process.few_files", LK_F_INT("files", (int64_t)files.rlim_cur),
+               LK_F_INT("connections_max", (int64_t)each),
+               LK_F_INT("configured", config->limits.connections_max));
+        config->limits.connections_max = (uint32_t)each;
     }
 }
 
@@ -188,7 +218,7 @@ shared_open(struct lk_daemon *d, char error[LK_DAEMON_ERROR_CAP])
     enum lk_err err;
 
     if ((err = lk_daemon_load_keyring(&d->config, error, &d->ring_stat, &d->ring)) != LK_OK ||
-        (err = lk_daemon_load_tls(&d->config, error, &d->tls)) != LK_OK ||
+        (err = lk_daemon_load_tls(&d->config, true, error, &d->tls)) != LK_OK ||
         (err = lk_daemon_open_store(&d->config, d->ring, false, error, &d->store)) != LK_OK) {
         return err;
     }
@@ -462,6 +492,7 @@ lk_daemon_run(const char *config_path)
     lk_log_set_level(d.config.log_level);
     process_harden();
     signals_hold(true);
+    connections_fit(&d.config, workers_wanted(&d.config));
     if ((err = daemon_open(&d, error)) == LK_OK) {
         signals_hold(false);
         started_tell(&d);

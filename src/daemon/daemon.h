@@ -47,7 +47,8 @@ struct lk_daemon {
     int64_t started_unix_ms;
 
     struct lk_keyring *ring;
-    struct stat ring_stat; /* of the keyring's file when it was last looked at */
+    struct stat ring_stat;         /* of the keyring's file that is in use */
+    struct stat ring_refused_stat; /* of the one that was last found unfit */
     struct lk_tls *tls;
     struct lk_store *store;
     struct lk_srk_cache *srk_cache;
@@ -94,9 +95,13 @@ int lk_daemon_check(const char *config_path);
 
 /* ---- reload.c ---- */
 
-/* Load the keyring and the certificate. error says what failed. */
+/*
+ * Load the keyring and the certificate. error says what failed. any_dates: a certificate that is
+ * out of date is logged and taken. A service that would not start with it could not be told from
+ * one that is gone, also where only the machine's clock is wrong; its hubs and operators need it.
+ */
 #define LK_DAEMON_ERROR_CAP 640u
-LK_MUST_CHECK enum lk_err lk_daemon_load_tls(const struct lk_config *config,
+LK_MUST_CHECK enum lk_err lk_daemon_load_tls(const struct lk_config *config, bool any_dates,
                                              char error[LK_DAEMON_ERROR_CAP], struct lk_tls **ret);
 LK_MUST_CHECK enum lk_err lk_daemon_load_keyring(const struct lk_config *config,
                                                  char error[LK_DAEMON_ERROR_CAP],

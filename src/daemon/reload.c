@@ -9,17 +9,21 @@
 #include "daemon/daemon.h"
 
 enum lk_err
-lk_daemon_load_tls(const struct lk_config *config, char error[LK_DAEMON_ERROR_CAP],
+lk_daemon_load_tls(const struct lk_config *config, bool any_dates, char error[LK_DAEMON_ERROR_CAP],
                    struct lk_tls **ret)
 {
-    struct lk_tls_config opts = {
-        .cert_file = config->tls_cert, .key_file = config->tls_key, .ask_peer_cert = true};
+    struct lk_tls_config opts = {.cert_file = config->tls_cert,
+                                 .key_file = config->tls_key,
+                                 .ask_peer_cert = true,
+                                 .any_dates = any_dates};
     char why[LK_TLS_ERROR_CAP] = "";
     enum lk_err err;
 
     if ((err = lk_tls_new(&opts, why, ret)) != LK_OK) {
         (void)snprintf(error, LK_DAEMON_ERROR_CAP, "certificate: %s",
                        why[0] == '\0' ? lk_err_text(err) : why);
+    } else if (why[0] != '\0') {
+        lk_log(LK_LOG_ERROR, "certificate.out_of_date", LK_F_TEXT("reason", why));
     }
     return err;
 }
@@ -103,8 +107,8 @@ difference_log(void *ctx, const char *key, bool reloadable)
 
 /* Everything that a reload reads, before anything is changed. */
 static enum lk_err
-fresh_load(struct lk_daemon *d, struct lk_config *config, char error[LK_DAEMON_ERROR_CAP],
-           struct lk_tls **ret_tls, struct lk_keyring **ret_ring)
+fresh_load(const struct lk_daemon *d, struct lk_config *config, char error[LK_DAEMON_ERROR_CAP],
+           struct lk_tls **ret_tls, struct stat *ret_stat, struct lk_keyring **ret_ring)
 {
     char why[LK_CONFIG_ERROR_CAP] = "";
     enum lk_err err;
@@ -113,8 +117,8 @@ fresh_load(struct lk_daemon *d, struct lk_config *config, char error[LK_DAEMON_E
         (void)snprintf(error, LK_DAEMON_ERROR_CAP, "%s", why[0] == '\0' ? lk_err_text(err) : why);
         return err;
     }
-    if ((err = lk_daemon_load_tls(config, error, ret_tls)) != LK_OK ||
-        (err = lk_daemon_load_keyring(&d->config, error, &d->ring_stat, ret_ring)) != LK_OK) {
+    if ((err = lk_daemon_load_tls(config, false, error, ret_tls)) != LK_OK ||
+        (err = lk_daemon_load_keyring(&d->config, error, ret_stat, ret_ring)) != LK_OK) {
         return err;
     }
     return ring_check(d->ring, *ret_ring, error);
@@ -127,13 +131,15 @@ reload(struct lk_daemon *d)
     LK_AUTO(lk_keyring) struct lk_keyring *ring = NULL;
     char error[LK_DAEMON_ERROR_CAP] = "";
     struct lk_config fresh;
+    struct stat ring_stat;
     enum lk_err err;
 
-    if ((err = fresh_load(d, &fresh, error, &tls, &ring)) != LK_OK) {
+    if ((err = fresh_load(d, &fresh, error, &tls, &ring_stat, &ring)) != LK_OK) {
         d->reloads_failed++;
         lk_log(LK_LOG_ERROR, "config.rejected", LK_F_TEXT("reason", error), LK_F_ERR(err));
         return;
     }
+    d->ring_stat = ring_stat;
     renew_all(d, tls, ring);
     lk_config_diff(&d->config, &fresh, difference_log, NULL);
     lk_config_adopt(&d->config, &fresh);
@@ -163,6 +169,11 @@ same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+/*
+ * A file that was not taken is tried again each time, since the reason may be ours (no descriptor
+ * or memory is left): without the new key, challenges that other instances make with it would be
+ * refused here. It is told once.
+ */
 void
 lk_daemon_keyring_watch(struct lk_daemon *d)
 {
@@ -177,11 +188,15 @@ lk_daemon_keyring_watch(struct lk_daemon *d)
     if (same_file(&now, &d->ring_stat)) {
         return;
     }
-    if ((err = lk_daemon_load_keyring(&d->config, error, &d->ring_stat, &ring)) != LK_OK ||
+    if ((err = lk_daemon_load_keyring(&d->config, error, &now, &ring)) != LK_OK ||
         (err = ring_check(d->ring, ring, error)) != LK_OK) {
-        lk_log(LK_LOG_ERROR, "keyring.rejected", LK_F_TEXT("reason", error), LK_F_ERR(err));
+        if (!same_file(&now, &d->ring_refused_stat)) {
+            lk_log(LK_LOG_ERROR, "keyring.rejected", LK_F_TEXT("reason", error), LK_F_ERR(err));
+        }
+        d->ring_refused_stat = now;
         return;
     }
+    d->ring_stat = now;
     renew_all(d, d->tls, ring);
     lk_log(LK_LOG_INFO, "keyring.loaded",
            LK_F_INT("keyring_keys", (int64_t)lk_keyring_count(ring)));

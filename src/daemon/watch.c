@@ -5,11 +5,11 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 
-#define PROBE_TICKS 2 /* seconds between looks whether a database that failed takes writes again   \
-                       */
+/* Seconds between looks whether a database that failed takes writes again. */
+#define PROBE_TICKS 2
 
-#define JUMP_MS                                                                                    \
-    5000 /* more than a clock that is being corrected little by little, or a busy loop */
+/* More than a clock that is being corrected little by little, or a busy loop. */
+#define JUMP_MS 5000
 
 /* ---- the database ---------------------------------------------------------------------------- */
 

@@ -111,6 +111,7 @@ struct lk_http_server {
     int64_t log_second; /* limit of log lines: this second, lines in it, lines left out */
     unsigned log_lines;
     unsigned log_suppressed;
+    int64_t accept_told_ms; /* when it was last told that nothing can be accepted; 0: never */
 };
 
 /* ---- server.c ---------------------------------------------------------------------------------

@@ -14,8 +14,9 @@
 #include "crypto/crypto.h"
 #include "net/listen.h"
 
-#define ACCEPTS_MAX 64u     /* in a row, before connections have their turn */
-#define ACCEPT_PAUSE_MS 100 /* when descriptors or memory ran out */
+#define ACCEPTS_MAX 64u      /* in a row, before connections have their turn */
+#define ACCEPT_PAUSE_MS 100  /* when descriptors or memory ran out */
+#define ACCEPT_TELL_MS 10000 /* between lines about that */
 #define LOG_LINES_PER_SECOND 50u
 #define TICK_MIN_MS 10u
 #define TICK_MAX_MS 1000u
@@ -160,11 +161,17 @@ static void
 accept_pause(struct lk_http_server *s, int why)
 {
     const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000L};
+    int64_t now_ms = lk_http_now_ms();
 
+    lk_metric_add(LK_M_HTTP_ACCEPTS_FAILED, 1);
     if (event_add(s->accept_again, &pause) == 0) {
         (void)event_del(s->listener);
     }
-    lk_http_log(s, "net.accept_failed", strerror(why), NULL, NULL, 0);
+    if (s->accept_told_ms == 0 || now_ms - s->accept_told_ms >= ACCEPT_TELL_MS) {
+        s->accept_told_ms = now_ms;
+        lk_log(LK_LOG_ERROR, "net.accept_failed", LK_F_TEXT("reason", strerror(why)),
+               LK_F_INT("connections", (int64_t)s->conns_count));
+    }
 }
 
 static void

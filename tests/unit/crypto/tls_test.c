@@ -228,6 +228,35 @@ load_judges_dates(void **state)
     assert_null(tls);
 }
 
+/* Where any dates do, such a certificate is taken, and what is wrong with it still told. */
+static void
+load_takes_any_dates(void **state)
+{
+    char error[LK_TLS_ERROR_CAP];
+    struct lk_tls_config config = {.any_dates = true};
+    static const struct {
+        long from_s, to_s;
+        const char *words;
+    } cases[] = {{-7200, -60, "expired.pem: the certificate has expired"},
+                 {60, 7200, "expired.pem: the certificate is not valid yet"},
+                 {-60, 7200, NULL}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        LK_AUTO(lk_tls) struct lk_tls *tls = NULL;
+
+        redate(path_of("", "expired.pem"), cases[i].from_s, cases[i].to_s);
+        config.cert_file = path_of("", "expired.pem");
+        config.key_file = path_of("a/", "server.key");
+        error[0] = '\0';
+        assert_int_equal(lk_tls_new(&config, error, &tls), LK_OK);
+        if (cases[i].words == NULL) {
+            assert_string_equal(error, "");
+        } else {
+            assert_non_null(strstr(error, cases[i].words));
+        }
+    }
+}
+
 /* The end date is the leaf's own. */
 static void
 end_date(void **state)
@@ -455,6 +484,7 @@ main(void)
         cmocka_unit_test(self_signed_misuse),
         cmocka_unit_test(load_refuses),
         cmocka_unit_test(load_judges_dates),
+        cmocka_unit_test(load_takes_any_dates),
         cmocka_unit_test(end_date),
         cmocka_unit_test(session_talks),
         cmocka_unit_test(session_buffers),
