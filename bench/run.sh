@@ -44,8 +44,12 @@ cores=$(nproc)
 scope=0ne00000001
 
 echo "floor, one core alone and $cores cores at once ..."
-"$build/bench/bench-floor" 1 >"$work/floor_alone.json"
-"$build/bench/bench-floor" "$cores" >"$work/floor_before.json"
+floor() { # THREADS NAME
+    mkdir "$work/floor_$2"
+    "$build/bench/bench-floor" "$1" "$work/floor_$2" >"$work/floor_$2.json"
+}
+floor 1 alone
+floor "$cores" before
 
 echo "starting latchkeyd ..."
 "$build/src/cli/latchkey" init --data-dir "$work/data" --id-scope "$scope" --host localhost \
@@ -84,7 +88,7 @@ if [[ -n $perf ]]; then
             --sort "$sort"
     done >bench/report/perf.txt 2>/dev/null
 fi
-"$build/bench/bench-floor" "$cores" >"$work/floor_after.json"
+floor "$cores" after
 kill "$server" && wait "$server" || true
 server=
 
