@@ -1,11 +1,10 @@
-/* latchkey store: the whole database, into another one or a file. */
+/* latchkey store: the whole database, into another one or a file; its numbers. */
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/options.h"
-#include "cli/service.h"
+#include "cli/cmd_store.h"
 #include "daemon/config.h"
 
 /* Where the copy goes, and what is told of it. */
@@ -262,6 +261,8 @@ lk_cmd_store(int argc, char **argv)
     static const struct lk_command commands[] = {
         {"migrate", store_migrate, "copy everything into an empty database of another kind"},
         {"backup", store_backup, "write everything into a file while the service runs"},
+        {"status", lk_cmd_store_status, "print how many enrollments and registrations there are"},
+        {"verify", lk_cmd_store_verify, "compare the numbers that are kept with the rows"},
         {NULL, NULL, NULL},
     };
 

@@ -210,7 +210,7 @@ quota_judge(const struct lk_reg_op *op, struct lk_txn *tx, const struct lk_enrol
     if (rules.quota == 0) {
         return LK_OK;
     }
-    err = lk_txn_registration_count_of_group(tx, op->req.scope, g->id, rules.quota, &count);
+    err = lk_txn_registration_count_of_group(tx, op->req.scope, g->id, &count);
     if (err == LK_OK && !lk_ek_rules_have_room(&rules, count)) {
         *ret_why = "group.quota";
     }

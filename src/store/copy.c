@@ -12,7 +12,8 @@
 
 /*
  * A table and its columns, each behind a letter for its type: (i)nteger, (t)ext, (b)lob. The first
- * keys of them are the key. What triggers count is not copied.
+ * keys of them are the key. What triggers count is counted
+ * anew; they rest meanwhile, since each row would change a number.
  */
 static const struct copy_table {
     const char *name;
@@ -20,7 +21,7 @@ static const struct copy_table {
     const char *columns;
 } tables[] = {
     {"scope", 1, "tid tservice_host iallocation icreated_ms"},
-    {"import", 1, "iid tscope tsource istate irow_count ibegun_ms itouched_ms"},
+    {"import", 1, "iid tscope tsource istate irow_count ibegun_ms itouched_ms igone"},
     {"enrollment", 1,
      "inr tscope tlower_id tid tdevice_id iattestation ienabled iallocation iupdate_hub imigrate "
      "thubs beks bsrk_pub ipin_srk bsealed_keys bcert_primary bcert_secondary binitial_twin "
@@ -56,6 +57,7 @@ static const struct copy_table {
      "bproperties bbody"},
     {"hub_event", 1, "iseq ikind thub tdevice_id bdetail"},
     {"audit", 1, "iseq itime_ms tactor taction tscope tsubject tdetail bhash"},
+    {"audit_base", 1, "iseq bhash bmac"},
 };
 
 /* Tables of one row, which the schema made, less what triggers keep. */
@@ -383,11 +385,17 @@ everything_copy(struct copy *c, const struct store_ops *to_ops)
 {
     enum lk_err err = target_empty(c->to);
 
+    if (err == LK_OK) {
+        err = to_ops->triggers(c->to, false);
+    }
     for (size_t i = 0; i < LK_ARRAY_LEN(tables) && err == LK_OK; i++) {
         err = table_copy(c, i);
     }
     for (size_t i = 0; i < LK_ARRAY_LEN(singles) && err == LK_OK; i++) {
         err = single_copy(c, &singles[i]);
+    }
+    if (err == LK_OK && (err = sq_recount(c->to)) == LK_OK) {
+        err = to_ops->triggers(c->to, true);
     }
     return err == LK_OK && to_ops->copied != NULL ? to_ops->copied(c->to) : err;
 }

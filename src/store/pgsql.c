@@ -377,6 +377,23 @@ pg_maintain(struct store_conn *c, bool idle)
     return false; /* the server does it */
 }
 
+/* Of the tables that have some; the server's own, of references, go on. */
+static enum lk_err
+pg_triggers(struct store_conn *c, bool on)
+{
+    static const char *const tables[] = {"import",   "enrollment", "registration",
+                                         "identity", "presence",   "hub_event"};
+    char sql[80];
+    enum lk_err err = LK_OK;
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(tables) && err == LK_OK; i++) {
+        (void)snprintf(sql, sizeof(sql), "ALTER TABLE %s %s TRIGGER USER", tables[i],
+                       on ? "ENABLE" : "DISABLE"); /* fits by its size */
+        err = pg_command((struct pg_conn *)c, sql, "triggers");
+    }
+    return err;
+}
+
 static enum lk_err
 pg_copied(struct store_conn *c)
 {
@@ -405,5 +422,6 @@ const struct store_ops store_pgsql = {
     .job_keep = pg_job_keep,
     .job_undo = pg_job_undo,
     .maintain = pg_maintain,
+    .triggers = pg_triggers,
     .copied = pg_copied,
 };

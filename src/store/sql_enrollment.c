@@ -270,24 +270,3 @@ sq_enrollment_page(struct lk_txn *tx, const char *scope, const struct store_key 
     }
     return err == LK_ERR_NOT_FOUND ? LK_OK : err;
 }
-
-/* Counts the narrow index, and takes off what is staged: no enrollment is read. */
-enum lk_err
-sq_enrollment_count(struct lk_txn *tx, const char *scope, int64_t *ret)
-{
-    static const char sql[] = "SELECT (SELECT count(*) FROM enrollment WHERE scope = ?1)"
-                              " - (SELECT CAST(coalesce(sum(row_count), 0) AS BIGINT) FROM import"
-                              " WHERE scope = ?1 AND state <> 1)";
-    LK_AUTO(sq) struct sq *q = NULL;
-    enum lk_err err;
-
-    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
-        return err;
-    }
-    sq_bind_text(q, 1, scope);
-    if ((err = sq_step(q)) != LK_OK) {
-        return err;
-    }
-    *ret = sq_int(q, 0);
-    return LK_OK;
-}

@@ -28,7 +28,8 @@ sq_import_begin(struct lk_txn *tx, const char *scope, const char *source, int64_
 enum lk_err
 sq_import_get(struct lk_txn *tx, int64_t import_id, struct sq_import *ret)
 {
-    static const char sql[] = "SELECT scope, source, state, row_count FROM import WHERE id = ?1";
+    static const char sql[] =
+        "SELECT scope, source, state, row_count, gone FROM import WHERE id = ?1";
     LK_AUTO(sq) struct sq *q = NULL;
     enum lk_err err;
 
@@ -43,6 +44,7 @@ sq_import_get(struct lk_txn *tx, int64_t import_id, struct sq_import *ret)
     sq_text(q, 1, ret->source, sizeof(ret->source));
     ret->state = (enum lk_import_state)sq_int(q, 2);
     ret->row_count = sq_int(q, 3);
+    ret->gone = sq_int(q, 4);
     return q->err;
 }
 

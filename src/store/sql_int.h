@@ -167,7 +167,6 @@ enum lk_err sq_enrollment_page(struct lk_txn *tx, const char *scope, const struc
                                size_t limit,
                                enum lk_err (*each)(void *, const struct lk_enrollment *),
                                void *ctx);
-enum lk_err sq_enrollment_count(struct lk_txn *tx, const char *scope, int64_t *ret);
 /* Remove the row nr, whose column eks is packed, and its keys. */
 enum lk_err sq_enrollment_remove(struct lk_txn *tx, int64_t nr, const char *scope,
                                  const struct lk_buf *packed);
@@ -177,7 +176,7 @@ struct sq_import {
     char scope[LK_ID_SCOPE_MAX + 1];
     char source[sizeof(((struct lk_import *)NULL)->source)];
     enum lk_import_state state;
-    int64_t row_count;
+    int64_t row_count, gone;
 };
 enum lk_err sq_import_get(struct lk_txn *tx, int64_t import_id, struct sq_import *ret);
 /* LK_ERR_NOT_FOUND also when no row can be staged any more. */
@@ -222,9 +221,6 @@ sq_registration_page_of_group(struct lk_txn *tx, const char *scope, const struct
                               const struct store_key *after, size_t limit,
                               enum lk_err (*each)(void *, const struct lk_registration *),
                               void *ctx);
-enum lk_err sq_registration_count_of_group(struct lk_txn *tx, const char *scope,
-                                           const struct store_key *group, int64_t limit,
-                                           int64_t *ret);
 enum lk_err sq_registration_at(struct lk_txn *tx, const char *hub, const char *device_id,
                                const char *scope, const struct store_key *own,
                                char ret_scope[LK_ID_SCOPE_MAX + 1],
@@ -233,6 +229,15 @@ enum lk_err sq_registration_of_ek_elsewhere(struct lk_txn *tx, const char *scope
                                             const uint8_t ek_id[LK_EK_ID_LEN],
                                             const struct store_key *own,
                                             char ret_id[LK_REGISTRATION_ID_MAX + 1]);
+
+/* count.c: what triggers count. */
+enum lk_err sq_enrollment_count(struct lk_txn *tx, const char *scope, int64_t *ret);
+enum lk_err sq_registration_count(struct lk_txn *tx, const char *scope, enum lk_reg_status status,
+                                  int64_t *ret);
+enum lk_err sq_registration_count_of_group(struct lk_txn *tx, const char *scope,
+                                           const struct store_key *group, int64_t *ret);
+/* Count everything anew. */
+enum lk_err sq_recount(struct store_conn *c);
 
 enum lk_err sq_group_insert(struct lk_txn *tx, const struct store_key *key,
                             const struct lk_enrollment *g);

@@ -205,26 +205,6 @@ sq_registration_page_of_group(struct lk_txn *tx, const char *scope, const struct
 }
 
 enum lk_err
-sq_registration_count_of_group(struct lk_txn *tx, const char *scope, const struct store_key *group,
-                               int64_t limit, int64_t *ret)
-{
-    static const char sql[] = "SELECT count(*) FROM (SELECT 1" OF_GROUP " LIMIT ?3) AS found";
-    LK_AUTO(sq) struct sq *q = NULL;
-    enum lk_err err;
-
-    if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
-        return err;
-    }
-    sq_bind_text(q, 1, scope);
-    sq_bind_text(q, 2, group->text);
-    sq_bind_int(q, 3, limit);
-    if ((err = sq_step(q)) == LK_OK) {
-        *ret = sq_int(q, 0);
-    }
-    return err;
-}
-
-enum lk_err
 sq_registration_of_ek_elsewhere(struct lk_txn *tx, const char *scope,
                                 const uint8_t ek_id[LK_EK_ID_LEN], const struct store_key *own,
                                 char ret_id[LK_REGISTRATION_ID_MAX + 1])

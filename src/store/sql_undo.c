@@ -44,8 +44,6 @@ enum lk_err
 sq_import_undo(struct lk_txn *tx, int64_t import_id, bool force, int64_t *ret_rows,
                int64_t *ret_kept)
 {
-    static const char count[] =
-        "SELECT count(*) FROM enrollment WHERE import_id = ?1 AND import_id <> 0";
     struct sq_import import;
     int64_t rows, kept = 0;
     enum lk_err err;
@@ -56,10 +54,11 @@ sq_import_undo(struct lk_txn *tx, int64_t import_id, bool force, int64_t *ret_ro
     if (import.state != LK_IMPORT_FINISHED) {
         return LK_ERR_PRECONDITION;
     }
-    /* Some were deleted since: the import's own count is how many came. */
-    if ((!force && (err = changed_keep(tx, import_id, &kept)) != LK_OK) ||
-        (err = import_number(tx, count, import_id, &rows)) != LK_OK ||
-        (err = sq_import_set(tx, import_id, LK_IMPORT_DROPPING, rows)) != LK_OK) {
+    if (!force && (err = changed_keep(tx, import_id, &kept)) != LK_OK) {
+        return err;
+    }
+    rows = import.row_count - import.gone - kept;
+    if ((err = sq_import_set(tx, import_id, LK_IMPORT_DROPPING, rows)) != LK_OK) {
         return err;
     }
     *ret_rows = rows;

@@ -357,6 +357,14 @@ db_maintain(struct store_conn *base, bool idle)
     return !idle && c->wal_pages >= CHECKPOINT_IDLE;
 }
 
+static enum lk_err
+db_triggers(struct store_conn *c, bool on)
+{
+    int rc = sqlite3_db_config(handle_of(c), SQLITE_DBCONFIG_ENABLE_TRIGGER, on ? 1 : 0, NULL);
+
+    return rc == SQLITE_OK ? LK_OK : sqlite_fail((struct sqlite_conn *)c, rc, "triggers");
+}
+
 const struct store_ops store_sqlite = {
     .schemes = {"sqlite:"},
     .open = db_open,
@@ -370,4 +378,5 @@ const struct store_ops store_sqlite = {
     .job_keep = db_job_keep,
     .job_undo = db_job_undo,
     .maintain = db_maintain,
+    .triggers = db_triggers,
 };

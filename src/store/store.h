@@ -60,6 +60,18 @@ LK_MUST_CHECK enum lk_err lk_store_copy(struct lk_store *from, struct lk_store *
                                         lk_store_copied_fn *progress, void *ctx,
                                         char error[LK_STORE_ERROR_CAP]);
 
+/*
+ * Compare what the database counts as it changes with the rows, all of one moment: each is called
+ * for every number that is wrong, with what it counts, of whom, and both. Reads every row. repair
+ * counts anew in the same transaction: nobody else writes meanwhile. LK_ERR_STORE, LK_ERR_BUSY,
+ * LK_ERR_NOMEM, of which error says why; LK_ERR_ARG: repair of a store that is read-only.
+ */
+typedef void lk_store_miscounted_fn(void *ctx, const char *what, const char *name, int64_t kept,
+                                    int64_t found);
+LK_MUST_CHECK enum lk_err lk_store_count_check(struct lk_store *st, bool repair,
+                                               lk_store_miscounted_fn *each, void *ctx,
+                                               char error[LK_STORE_ERROR_CAP]);
+
 LK_MUST_CHECK enum lk_err lk_session_open(struct lk_store *st, struct lk_session **ret);
 /* No job of this session may be pending. */
 void lk_session_close(struct lk_session *s);
@@ -257,7 +269,7 @@ LK_MUST_CHECK enum lk_err lk_txn_enrollment_by_ek(struct lk_txn *tx, const char 
 LK_MUST_CHECK enum lk_err
 lk_txn_enrollment_page(struct lk_txn *tx, const char *scope, const char *after, size_t limit,
                        enum lk_err (*each)(void *ctx, const struct lk_enrollment *), void *ctx);
-/* Walks an index: milliseconds for each 100,000 enrollments. */
+/* Kept as a counter; so are the numbers of registrations below. */
 LK_MUST_CHECK enum lk_err lk_txn_enrollment_count(struct lk_txn *tx, const char *scope,
                                                   int64_t *ret);
 
@@ -396,10 +408,12 @@ LK_MUST_CHECK enum lk_err lk_txn_registration_at(struct lk_txn *tx, const char *
                                                  const char *own_id,
                                                  char ret_scope[LK_ID_SCOPE_MAX + 1],
                                                  char ret_id[LK_REGISTRATION_ID_MAX + 1]);
-/* Registrations of a group, counted up to limit: for quotas. Walks an index. */
+/* How many have this status; LK_REG_NONE: deleted ones of which the generation is kept. */
+LK_MUST_CHECK enum lk_err lk_txn_registration_count(struct lk_txn *tx, const char *scope,
+                                                    enum lk_reg_status status, int64_t *ret);
+/* Registrations of a group, without the deleted ones: for quotas. */
 LK_MUST_CHECK enum lk_err lk_txn_registration_count_of_group(struct lk_txn *tx, const char *scope,
-                                                             const char *group, int64_t limit,
-                                                             int64_t *ret);
+                                                             const char *group, int64_t *ret);
 /*
  * A registration that was made with an EK under another id than own_id, which need not exist; of
  * several the latest. Deleted ones do not count. LK_ERR_NOT_FOUND. Serves the duplicate-EK alarm.

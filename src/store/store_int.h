@@ -70,6 +70,8 @@ struct store_ops {
     enum lk_err (*job_undo)(struct store_conn *c);
     /* Between transactions of the writer; true: call again with idle when no job comes. */
     bool (*maintain)(struct store_conn *c, bool idle);
+    /* Let triggers work on this connection's transaction, or rest in it. */
+    enum lk_err (*triggers)(struct store_conn *c, bool on);
     /* Rows with numbers of their own were written: go on behind them. NULL: that needs nothing. */
     enum lk_err (*copied)(struct store_conn *c);
 };

@@ -398,19 +398,23 @@ lk_txn_registration_at(struct lk_txn *tx, const char *hub, const char *device_id
 }
 
 enum lk_err
+lk_txn_registration_count(struct lk_txn *tx, const char *scope, enum lk_reg_status status,
+                          int64_t *ret)
+{
+    return sq_registration_count(tx, scope, status, ret);
+}
+
+enum lk_err
 lk_txn_registration_count_of_group(struct lk_txn *tx, const char *scope, const char *group,
-                                   int64_t limit, int64_t *ret)
+                                   int64_t *ret)
 {
     struct store_key key;
 
-    if (limit < 0) {
-        return LK_ERR_ARG;
-    }
     if (store_key_find(group, &key) != LK_OK) {
         *ret = 0;
         return LK_OK;
     }
-    return sq_registration_count_of_group(tx, scope, &key, limit, ret);
+    return sq_registration_count_of_group(tx, scope, &key, ret);
 }
 
 enum lk_err

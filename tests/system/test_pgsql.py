@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import threading
 import time
 
@@ -199,6 +200,9 @@ def test_backup_and_restore(tmp_path, postgres, kind):
     service.cli("store", "backup", backup)
     assert os.stat(backup).st_mode & 0o777 == 0o600
     assert sorted(os.listdir(tmp_path)) == ["backup.db", "s"]
+    status = json.loads(service.cli("store", "status", "--json").stdout)
+    assert status["enrollments"] == 1 and status["registrations"]["assigned"] == 1
+    assert "agrees" in service.cli("store", "verify").stdout
     twice = service.cli("store", "backup", backup, check=False)
     assert twice.returncode != 0 and "not there yet" in twice.stderr
     enrolled(service, "dev-2")
@@ -212,6 +216,16 @@ def test_backup_and_restore(tmp_path, postgres, kind):
     device.register()
     service.cli("audit", "verify")
     service.stop()
+    store = sqlite3.connect(backup)
+    store.execute("UPDATE registration_count SET total = total + 1")
+    store.commit()
+    store.close()
+    wrong = service.cli("store", "verify", "--json", check=False)
+    assert wrong.returncode == 65
+    assert json.loads(wrong.stdout)["kept"] == json.loads(wrong.stdout)["found"] + 1
+    assert "counted anew" in service.cli("store", "verify", "--repair").stderr
+    assert "agrees" in service.cli("store", "verify").stdout
+    assert "store.recount" in service.cli("audit", "list").stdout
 
 
 def test_password_in_url_is_refused(tmp_path, postgres):

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "store/store_int.h"
+#include "store/pgsql_int.h"
 #include "support/pgsql.h"
 
 static struct lk_pgsql *server;
@@ -509,6 +509,7 @@ copy_from_sqlite(void **state)
     assert_string_equal(id, "Dev-0011");
     assert_int_equal(do_verify(&target, &cursor), LK_OK);
     assert_int_equal(in_read(&target, counts_seen, NULL), LK_OK);
+    assert_string_equal(do_count_check(&target, false), "");
     enrollment_make(&e, "dev-7", 0);
     enrollment_fill(&e);
     lk_enrollment_init(&got);
@@ -518,6 +519,7 @@ copy_from_sqlite(void **state)
     lk_enrollment_fini(&got);
     enrollment_make(&e, "after", 250);
     assert_int_equal(do_create(&target, &e, NULL), LK_OK);
+    assert_int_equal(do_count(&target), 1204); /* triggers work again */
     lk_enrollment_fini(&e);
     fixture_close(&target);
     assert_int_equal(fixture_teardown(&made), 0);
@@ -547,17 +549,60 @@ copy_is_whole(void **state)
     assert_int_equal(fixture_teardown(&made), 0);
 }
 
+/* What programs wrote that counted nothing is counted by the step that begins it. */
+static void
+schema_from_step_2(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct fixture old = {.config = f->config};
+
+    assert_int_equal(lk_strcpy(old.url, sizeof(old.url), lk_pgsql_database(server)), LK_OK);
+    raw_sql(old.url, pgsql_schema_steps[0]);
+    raw_sql(old.url, pgsql_schema_steps[1]);
+    raw_sql(old.url, "CREATE TABLE latchkey_schema (version BIGINT NOT NULL);"
+                     "INSERT INTO latchkey_schema VALUES (2)");
+    raw_sql(old.url, UNCOUNTED_ROWS("''::bytea"));
+    old.config.url = old.url;
+    old.config.create = false;
+    fixture_open(&old);
+    uncounted_rows_seen(&old);
+    fixture_close(&old);
+}
+
+/* Numbers that somebody has changed are found, each by its name, and counted anew. */
+static void
+miscounts_are_found(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct lk_enrollment e;
+
+    enrollment_make(&e, "a", 1);
+    assert_int_equal(do_create(f, &e, NULL), LK_OK);
+    raw_sql(f->url, "UPDATE enrollment_count SET total = 7");
+    raw_sql(f->url, "INSERT INTO registration_count VALUES ('" SCOPE "', 2, 5)");
+    raw_sql(f->url, "INSERT INTO group_count VALUES ('" SCOPE "', 'g', 1)");
+    raw_sql(f->url, "INSERT INTO identity_count VALUES ('h', 0, 0, 3)");
+    assert_string_equal(do_count_check(f, false),
+                        "enrollment of " SCOPE ": 7, not 1; registration of " SCOPE
+                        " status 2: 5, not 0; group of " SCOPE
+                        " g: 1, not 0; connected identity of h: 3, not 0; ");
+    assert_int_equal(do_count(f), 7);
+    assert_true(do_count_check(f, true)[0] != '\0');
+    assert_string_equal(do_count_check(f, false), "");
+    assert_int_equal(do_count(f), 1);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, pg_setup, pg_teardown)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(cut_between_jobs), CASE(cut_in_a_job),      CASE(restarted),
-        CASE(cut_in_commit),    CASE(answer_lost),       CASE(turn_unknown),
-        CASE(job_fails_alone),  CASE(stage_fails_whole), CASE(two_instances),
-        CASE(open_refusals),    CASE(copy_from_sqlite),  CASE(copy_is_whole),
-        CASE(password_wrong),
+        CASE(cut_between_jobs), CASE(cut_in_a_job),       CASE(restarted),
+        CASE(cut_in_commit),    CASE(answer_lost),        CASE(turn_unknown),
+        CASE(job_fails_alone),  CASE(stage_fails_whole),  CASE(two_instances),
+        CASE(open_refusals),    CASE(copy_from_sqlite),   CASE(copy_is_whole),
+        CASE(password_wrong),   CASE(schema_from_step_2), CASE(miscounts_are_found),
     };
     int failed;
 
