@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/codec.h"
-#include "provision/policy.h"
 #include "wire/members.h"
 
 /* ---- members ----------------------------------------------------------------------------------
@@ -118,15 +117,78 @@ lk_hub_json_parse(const json_t *object, struct lk_hub *ret)
  */
 
 enum lk_err
+lk_policy_rights_json_put(unsigned rights, json_t *object)
+{
+    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
+    enum lk_err err = lk_rights_format(rights, &text);
+
+    return err != LK_OK
+               ? err
+               : lk_member_put(object, "rights", json_stringn((const char *)text.data, text.len));
+}
+
+enum lk_err
+lk_policy_rights_json_parse(const json_t *object, struct lk_svc_fault *fault, unsigned *ret)
+{
+    const char *text = json_string_value(json_object_get(object, "rights"));
+
+    return text != NULL && lk_rights_parse(text, ret) == LK_OK
+               ? LK_OK
+               : lk_svc_fault(fault, LK_SVC_BAD_REQUEST,
+                              "rights: expected some of ServiceConfig, EnrollmentRead, "
+                              "EnrollmentWrite, DeviceConnect, RegistrationStatusRead, "
+                              "RegistrationStatusWrite, apart by commas");
+}
+
+enum lk_err
+lk_policy_slot_json_parse(const json_t *object, struct lk_svc_fault *fault,
+                          enum lk_policy_slot *ret)
+{
+    const char *text = json_string_value(json_object_get(object, "key"));
+
+    for (enum lk_policy_slot s = LK_POLICY_PRIMARY; text != NULL && s <= LK_POLICY_SECONDARY; s++) {
+        if (strcmp(text, lk_policy_slot_name(s)) == 0) {
+            *ret = s;
+            return LK_OK;
+        }
+    }
+    return lk_svc_fault(fault, LK_SVC_BAD_REQUEST, "key: expected primary or secondary");
+}
+
+static const char *
+key_member(enum lk_policy_slot slot)
+{
+    return slot == LK_POLICY_PRIMARY ? "primaryKey" : "secondaryKey";
+}
+
+enum lk_err
+lk_policy_key_json_put(const struct lk_keyring *ring, const struct lk_policy *p,
+                       enum lk_policy_slot slot, json_t *object)
+{
+    LK_AUTO_BUF struct lk_buf key = LK_BUF_INIT;
+    enum lk_err err = lk_policy_key_get(ring, p, slot, &key);
+
+    return err != LK_OK ? err : lk_member_base64(object, key_member(slot), key.data, key.len);
+}
+
+enum lk_err
+lk_policy_key_json_parse(const json_t *object, enum lk_policy_slot slot, struct lk_buf *ret)
+{
+    enum lk_err err;
+
+    ret->max = LK_POLICY_KEY_MAX;
+    err = lk_member_get_base64(object, key_member(slot), ret);
+    return err == LK_OK || err == LK_ERR_NOMEM ? err : LK_ERR_FORMAT;
+}
+
+enum lk_err
 lk_policy_json_put(const struct lk_policy *p, json_t *object)
 {
-    LK_AUTO_BUF struct lk_buf rights = LK_BUF_INIT;
-    enum lk_err err = lk_rights_format(p->rights, &rights);
+    enum lk_err err;
 
-    if (err != LK_OK || (err = lk_member_text(object, "name", p->name)) != LK_OK ||
+    if ((err = lk_member_text(object, "name", p->name)) != LK_OK ||
         (err = lk_member_text(object, "scope", p->scope)) != LK_OK ||
-        (err = lk_member_put(object, "rights",
-                             json_stringn((const char *)rights.data, rights.len))) != LK_OK ||
+        (err = lk_policy_rights_json_put(p->rights, object)) != LK_OK ||
         (err = lk_member_time_some(object, "createdDateTimeUtc", p->created_ms)) != LK_OK) {
         return err;
     }

@@ -125,6 +125,19 @@ lk_svc_refuse(struct lk_service_call *c, int32_t code, const char *message)
 }
 
 enum lk_err
+lk_svc_refuse_access(struct lk_service_call *c, const char *reason)
+{
+    return lk_access_refuse(reason, &c->access);
+}
+
+enum lk_err
+lk_svc_answer(struct lk_service_call *c, enum lk_err err, const json_t *value)
+{
+    c->status = 200;
+    return err != LK_OK ? err : lk_json_write(value, &c->answer);
+}
+
+enum lk_err
 lk_svc_body_parse(struct lk_service_call *c, bool may_be_empty)
 {
     struct lk_reader body = lk_http_request_body(c->req);
@@ -166,6 +179,15 @@ lk_svc_if_match_read(struct lk_service_call *c)
     if (text != NULL && lk_etag_parse(text, c->if_match) != LK_OK) {
         c->if_match[0] = '\0'; /* none of ours: it matches nothing */
     }
+}
+
+enum lk_err
+lk_svc_if_match_any(struct lk_service_call *c)
+{
+    lk_svc_if_match_read(c);
+    return !c->has_if_match || strcmp(c->if_match, "*") == 0
+               ? LK_OK
+               : lk_svc_fault(&c->fault, LK_SVC_PRECONDITION, "If-Match: nothing here has an etag");
 }
 
 /* ---- access -----------------------------------------------------------------------------------
@@ -316,7 +338,10 @@ operation_of(const struct lk_svc_route *r)
     case LK_SVC_HUBS:
         return &lk_svc_hubs_list;
     case LK_SVC_POLICIES:
-        return &lk_svc_policies_list;
+        return r->action == LK_SVC_PUT      ? &lk_svc_policy_put
+               : r->action == LK_SVC_ROLL   ? &lk_svc_policy_roll
+               : r->action == LK_SVC_DELETE ? &lk_svc_policy_delete
+                                            : &lk_svc_policies_list;
     case LK_SVC_AUDIT:
         return r->action == LK_SVC_VERIFY ? &lk_svc_audit_verify : &lk_svc_audit_list;
     case LK_SVC_IMPORTS:
@@ -341,6 +366,7 @@ operation_of(const struct lk_svc_route *r)
     case LK_SVC_QUERY:
     case LK_SVC_LIST:
     case LK_SVC_VERIFY:
+    case LK_SVC_ROLL:
         break;
     }
     return registrations ? &lk_svc_registration_query : &lk_svc_query;

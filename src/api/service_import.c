@@ -8,13 +8,6 @@
 
 #define IMPORTS_PAGE_MAX 200u /* of one answer */
 
-static enum lk_err
-answer_object(struct lk_service_call *c, const json_t *object)
-{
-    c->status = 200;
-    return lk_json_write(object, &c->answer);
-}
-
 /* ---- list -------------------------------------------------------------------------------------
  */
 
@@ -52,7 +45,7 @@ list_run(struct lk_service_call *c, struct lk_txn *tx)
         err = lk_txn_import_page(tx, c->scope.id, (int64_t)c->import_id, c->page_max, import_each,
                                  list);
     }
-    return err != LK_OK ? err : answer_object(c, root);
+    return lk_svc_answer(c, err, root);
 }
 
 /* ---- undo -------------------------------------------------------------------------------------
@@ -101,7 +94,7 @@ undo_run(struct lk_service_call *c, struct lk_txn *tx)
     if (err != LK_OK || (err = lk_import_undone_put(&undone, left, root)) != LK_OK) {
         return err;
     }
-    return answer_object(c, root);
+    return lk_svc_answer(c, LK_OK, root);
 }
 
 const struct lk_svc_operation lk_svc_imports_list = {

@@ -37,7 +37,8 @@ struct lk_svc_operation {
 extern const struct lk_svc_operation lk_svc_entity_put, lk_svc_entity_get, lk_svc_entity_delete,
     lk_svc_entity_mechanism, lk_svc_bulk, lk_svc_query, lk_svc_registration_get,
     lk_svc_registration_delete, lk_svc_registration_query, lk_svc_hubs_list, lk_svc_policies_list,
-    lk_svc_audit_list, lk_svc_audit_verify, lk_svc_imports_list, lk_svc_import_undo;
+    lk_svc_policy_put, lk_svc_policy_roll, lk_svc_policy_delete, lk_svc_audit_list,
+    lk_svc_audit_verify, lk_svc_imports_list, lk_svc_import_undo;
 
 struct lk_svc_bulk_item {
     struct lk_enrollment_doc doc;
@@ -71,6 +72,8 @@ struct lk_service_call {
     struct lk_audit_cursor cursor; /* where a walk over audit records begins */
     uint64_t import_id;            /* that a call is about, or that a list begins before */
     bool force;                    /* an undo takes what was changed since too */
+    unsigned rights;               /* of a policy to be made */
+    enum lk_policy_slot slot;      /* of a key to be rolled */
 
     /* the transaction's: reset whenever it is run */
     struct lk_scope scope;
@@ -96,6 +99,12 @@ LK_MUST_CHECK enum lk_err lk_svc_audit(const struct lk_service_call *c, struct l
 LK_MUST_CHECK enum lk_err lk_svc_audit_read(const struct lk_service_call *c, struct lk_txn *tx);
 /* Set the fault that the client is told, roll back. LK_ERR_REFUSED. */
 enum lk_err lk_svc_refuse(struct lk_service_call *c, int32_t code, const char *message);
+/* The policy may make such calls, but not this one: answered as if it might make none. Rolls back.
+ * LK_ERR_REFUSED. */
+enum lk_err lk_svc_refuse_access(struct lk_service_call *c, const char *reason);
+/* Answer 200 with value, when err is LK_OK; otherwise err is returned. */
+LK_MUST_CHECK enum lk_err lk_svc_answer(struct lk_service_call *c, enum lk_err err,
+                                        const json_t *value);
 /* Parse the body into c->body. An empty one is {} where it may be. */
 LK_MUST_CHECK enum lk_err lk_svc_body_parse(struct lk_service_call *c, bool may_be_empty);
 /* Judge the id of the path. */
@@ -105,6 +114,8 @@ LK_MUST_CHECK enum lk_err lk_svc_parameter(struct lk_service_call *c, const char
                                            uint64_t max, uint64_t *ret);
 /* The If-Match header into has_if_match and if_match. */
 void lk_svc_if_match_read(struct lk_service_call *c);
+/* The same where nothing has an etag: only "*" matches. LK_ERR_FORMAT with fault set. */
+LK_MUST_CHECK enum lk_err lk_svc_if_match_any(struct lk_service_call *c);
 
 /*
  * Create (etag NULL) or replace what doc says in the transaction, with its audit record. *keys are

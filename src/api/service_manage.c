@@ -1,6 +1,6 @@
 /*
- * What the operators' API has below /latchkey/v1: what the vendor has in its control plane, and
- * the audit record. All of it reads, and needs the right ServiceConfig.
+ * What the operators' API has below /latchkey/v1 to read: the hubs, which the vendor has in its
+ * control plane, and the audit record. All of it needs the right ServiceConfig.
  */
 #include <string.h>
 
@@ -12,15 +12,8 @@
 #define AUDIT_LOOK_MAX 500u   /* records that one call looks at */
 #define AUDIT_VERIFY_MAX 500u /* records that one call verifies */
 
-/* ---- lists ------------------------------------------------------------------------------------
+/* ---- hubs -------------------------------------------------------------------------------------
  */
-
-static enum lk_err
-answer_list(struct lk_service_call *c, enum lk_err err, const json_t *list)
-{
-    c->status = 200;
-    return err != LK_OK ? err : lk_json_write(list, &c->answer);
-}
 
 static enum lk_err
 hub_each(void *ctx, const struct lk_hub *hub)
@@ -36,24 +29,7 @@ hubs_run(struct lk_service_call *c, struct lk_txn *tx)
 {
     LK_AUTO(json) json_t *list = json_array();
 
-    return answer_list(c, lk_txn_hub_each(tx, hub_each, list), list);
-}
-
-static enum lk_err
-policy_each(void *ctx, const struct lk_policy *p)
-{
-    json_t *object = json_object();
-
-    return json_array_append_new((json_t *)ctx, object) != 0 ? LK_ERR_NOMEM
-                                                             : lk_policy_json_put(p, object);
-}
-
-static enum lk_err
-policies_run(struct lk_service_call *c, struct lk_txn *tx)
-{
-    LK_AUTO(json) json_t *list = json_array();
-
-    return answer_list(c, lk_txn_policy_each(tx, c->scope.id, policy_each, list), list);
+    return lk_svc_answer(c, lk_txn_hub_each(tx, hub_each, list), list);
 }
 
 /* ---- audit ------------------------------------------------------------------------------------
@@ -132,7 +108,7 @@ audit_run(struct lk_service_call *c, struct lk_txn *tx)
         (err = lk_member_put(root, "last", json_integer(l.last))) != LK_OK) {
         return err;
     }
-    return answer_list(c, LK_OK, root);
+    return lk_svc_answer(c, LK_OK, root);
 }
 
 static enum lk_err
@@ -163,18 +139,16 @@ verify_run(struct lk_service_call *c, struct lk_txn *tx)
     enum lk_err err = lk_txn_audit_verify(tx, &cursor, c->page_max, &more);
 
     if (err == LK_ERR_REFUSED) {
-        return answer_list(c, lk_member_put(root, "broken", json_integer(cursor.seq)), root);
+        return lk_svc_answer(c, lk_member_put(root, "broken", json_integer(cursor.seq)), root);
     }
     if (err != LK_OK || (err = lk_cursor_json_put(&cursor, root)) != LK_OK) {
         return err;
     }
-    return answer_list(c, lk_member_put(root, "more", json_boolean(more)), root);
+    return lk_svc_answer(c, lk_member_put(root, "more", json_boolean(more)), root);
 }
 
 const struct lk_svc_operation lk_svc_hubs_list = {
     "hubs", LK_RIGHT_SERVICE_CONFIG, false, "list", NULL, hubs_run};
-const struct lk_svc_operation lk_svc_policies_list = {
-    "policies", LK_RIGHT_SERVICE_CONFIG, false, "list", NULL, policies_run};
 const struct lk_svc_operation lk_svc_audit_list = {
     "audit", LK_RIGHT_SERVICE_CONFIG, false, "list", audit_form, audit_run};
 const struct lk_svc_operation lk_svc_audit_verify = {

@@ -8,7 +8,10 @@ static const char *const collections[] = {[LK_SVC_ENROLLMENTS] = "enrollments",
                                           [LK_SVC_GROUPS] = "enrollmentGroups",
                                           [LK_SVC_REGISTRATIONS] = "registrations"};
 
-/* What there is below /latchkey/v1. */
+/* What there is below /latchkey/v1: a row for each method of a path. */
+#define LISTS "GET, OPTIONS"
+#define POSTS "POST, OPTIONS"
+#define CHANGES "PUT, DELETE, OPTIONS"
 static const struct own {
     const char *words[3]; /* the segments there, "*" for an id; NULL: no more */
     enum lk_http_method method;
@@ -16,12 +19,15 @@ static const struct own {
     enum lk_svc_collection collection;
     enum lk_svc_action action;
 } owns[] = {
-    {{"registrations", "query"}, LK_HTTP_POST, "POST, OPTIONS", LK_SVC_REGISTRATIONS, LK_SVC_QUERY},
-    {{"hubs"}, LK_HTTP_GET, "GET, OPTIONS", LK_SVC_HUBS, LK_SVC_LIST},
-    {{"policies"}, LK_HTTP_GET, "GET, OPTIONS", LK_SVC_POLICIES, LK_SVC_LIST},
-    {{"audit"}, LK_HTTP_GET, "GET, OPTIONS", LK_SVC_AUDIT, LK_SVC_LIST},
-    {{"audit", "verify"}, LK_HTTP_POST, "POST, OPTIONS", LK_SVC_AUDIT, LK_SVC_VERIFY},
-    {{"imports"}, LK_HTTP_GET, "GET, OPTIONS", LK_SVC_IMPORTS, LK_SVC_LIST},
+    {{"registrations", "query"}, LK_HTTP_POST, POSTS, LK_SVC_REGISTRATIONS, LK_SVC_QUERY},
+    {{"hubs"}, LK_HTTP_GET, LISTS, LK_SVC_HUBS, LK_SVC_LIST},
+    {{"policies"}, LK_HTTP_GET, LISTS, LK_SVC_POLICIES, LK_SVC_LIST},
+    {{"policies", "*"}, LK_HTTP_PUT, CHANGES, LK_SVC_POLICIES, LK_SVC_PUT},
+    {{"policies", "*"}, LK_HTTP_DELETE, CHANGES, LK_SVC_POLICIES, LK_SVC_DELETE},
+    {{"policies", "*", "roll"}, LK_HTTP_POST, POSTS, LK_SVC_POLICIES, LK_SVC_ROLL},
+    {{"audit"}, LK_HTTP_GET, LISTS, LK_SVC_AUDIT, LK_SVC_LIST},
+    {{"audit", "verify"}, LK_HTTP_POST, POSTS, LK_SVC_AUDIT, LK_SVC_VERIFY},
+    {{"imports"}, LK_HTTP_GET, LISTS, LK_SVC_IMPORTS, LK_SVC_LIST},
     {{"imports", "*"}, LK_HTTP_DELETE, "DELETE, OPTIONS", LK_SVC_IMPORTS, LK_SVC_DELETE},
 };
 

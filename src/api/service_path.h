@@ -25,7 +25,8 @@ enum lk_svc_action {
     LK_SVC_BULK,
     LK_SVC_QUERY,
     LK_SVC_LIST,
-    LK_SVC_VERIFY
+    LK_SVC_VERIFY,
+    LK_SVC_ROLL
 };
 
 struct lk_svc_route {

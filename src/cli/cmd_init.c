@@ -315,6 +315,7 @@ static enum lk_err
 content_run(struct lk_txn *tx, void *arg)
 {
     const struct init *i = (const struct init *)arg;
+    const struct lk_policy_author by = lk_cli_policy_author(i->actor);
     struct lk_hub hub = {.kind = LK_HUB_EMBEDDED, .weight = 1, .allocatable = true};
     enum lk_err err;
 
@@ -322,7 +323,7 @@ content_run(struct lk_txn *tx, void *arg)
         (err = lk_txn_audit_append(tx, i->actor, "service.init", "", "", "")) != LK_OK ||
         (err = lk_txn_scope_add(tx, i->scope)) != LK_OK || (err = host_set(tx, i)) != LK_OK ||
         (err = lk_txn_audit_append(tx, i->actor, "scope.add", i->scope, i->scope, "")) != LK_OK ||
-        (err = lk_cli_policy_create(tx, i->actor, &i->owner)) != LK_OK) {
+        (err = lk_policy_add(tx, &by, &i->owner)) != LK_OK) {
         return err;
     }
     return lk_cli_hub_create(tx, i->actor, &hub);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "api/manage_json.h"
+
 void
 lk_cli_policy_fini(struct lk_cli_policy *c)
 {
@@ -70,88 +72,136 @@ lk_cli_policy_options(struct lk_cli_policy *c, const struct lk_cli_form *form, i
 int
 lk_cli_policy_open(struct lk_cli_policy *c, enum lk_cli_access access)
 {
-    int code;
+    int code = lk_cli_target_open(&c->common, access, &c->s);
 
-    if (access == LK_CLI_READ) {
-        code = lk_cli_target_open(&c->common, access, &c->s);
-    } else if ((code = lk_cli_store_needed(&c->common)) == 0) {
-        code = lk_cli_service_open(c->common.config, access, &c->s);
-    }
     return code != 0 ? code : lk_cli_scope(&c->s, c->common.scope, c->policy.scope);
 }
 
-enum lk_err
-lk_cli_policy_audit(struct lk_txn *tx, const char *actor, const char *action,
-                    const struct lk_policy *p, const char *detail)
+struct lk_policy_author
+lk_cli_policy_author(const char *actor)
 {
-    return lk_txn_audit_append(tx, actor, action, p->scope, p->name, detail);
+    return (struct lk_policy_author){.actor = actor, .rights = LK_RIGHTS_ALL};
 }
 
-const char *
-lk_cli_policy_slot(enum lk_policy_slot slot)
+/* A service elsewhere tells a key when it makes it, and never again. */
+static int
+maker_open(struct lk_cli_policy *c)
 {
-    return slot == LK_POLICY_PRIMARY ? "{\"key\":\"primary\"}" : "{\"key\":\"secondary\"}";
+    int code = lk_cli_policy_open(c, LK_CLI_WRITE);
+
+    if (code != 0) {
+        return code;
+    }
+    if (c->s.remote != NULL && !c->reveal) {
+        return lk_cli_usage(c->form->usage, "a service elsewhere tells a key only when it makes "
+                                            "it: give --connection-string");
+    }
+    return lk_cli_policy_host(c);
 }
+
+/* What a command has to say that made a key: nothing, unless it was asked. */
+static int
+made_print(const struct lk_cli_policy *c, const struct lk_buf *key)
+{
+    if (c->s.remote != NULL) {
+        return lk_cli_policy_tell(c, key);
+    }
+    return c->reveal || c->common.json ? lk_cli_policy_print(c) : 0;
+}
+
+/* In the transaction that made a key: what is told of it, and that it is told. */
+static enum lk_err
+made_read(struct lk_txn *tx, struct lk_cli_policy *c)
+{
+    enum lk_err err = lk_txn_policy_get(tx, c->policy.scope, c->policy.name, &c->policy);
+
+    return err != LK_OK || !c->reveal ? err : lk_cli_policy_revealed(tx, c);
+}
+
+/* Options of commands that make a key, and their lines of a --help text. */
+/* clang-format off */
+#define MAKER_OPTIONS                                                                              \
+    {"connection-string", no_argument, NULL, LK_CLI_POLICY_OPT_REVEAL},                            \
+    {"host", required_argument, NULL, LK_CLI_POLICY_OPT_HOST},                                     \
+    {"primary", no_argument, NULL, LK_CLI_POLICY_OPT_PRIMARY},                                     \
+    {"secondary", no_argument, NULL, LK_CLI_POLICY_OPT_SECONDARY},                                 \
+    LK_CLI_SCOPE_OPTION,                                                                           \
+    LK_CLI_JSON_OPTION,                                                                            \
+    LK_CLI_SERVICE_OPTIONS
+/* clang-format on */
+#define MAKER_HELP                                                                                 \
+    "  --connection-string      print the connection string with the new key, which is secret;\n"  \
+    "                           a service elsewhere tells it this once\n"                          \
+    "  --host NAME              host name in it; default the scope's, or that of the service\n"    \
+    "                           elsewhere\n"
+#define MAKER_JSON_HELP "  --json                   the policy as one JSON document\n"
 
 /* ---- add ------------------------------------------------------------------------------------- */
 
 static const struct lk_cli_form add_form = {
-    .usage = "latchkey policy add NAME --rights RIGHT[,RIGHT]... [--scope ID] [--config FILE]",
-    .help =
-        "Add an access policy with two fresh keys. Its connection string, which opens the\n"
-        "operators' API, is told by `latchkey policy show --connection-string`.\n\n"
-        "  --rights RIGHT,...       of ServiceConfig, EnrollmentRead, EnrollmentWrite,\n"
-        "                           DeviceConnect, RegistrationStatusRead,\n"
-        "                           RegistrationStatusWrite\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .usage = "latchkey policy add NAME --rights RIGHT[,RIGHT]...\n"
+             "                           [--connection-string [--host NAME] [--secondary]]\n"
+             "                           [--scope ID] [--json] [SERVICE]",
+    .help = "Add an access policy with two fresh keys. Its connection string, which opens the\n"
+            "operators' API, is told here when that is asked for, and on the service's machine by\n"
+            "`latchkey policy show --connection-string`.\n\n"
+            "  --rights RIGHT,...       of ServiceConfig, EnrollmentRead, EnrollmentWrite,\n"
+            "                           DeviceConnect, RegistrationStatusRead,\n"
+            "                           RegistrationStatusWrite; none that one's own policy at a\n"
+            "                           service elsewhere lacks\n" MAKER_HELP
+            "  --primary                with the primary key, which is the default\n"
+            "  --secondary              with the secondary key\n" LK_CLI_SCOPE_HELP MAKER_JSON_HELP
+                LK_CLI_SERVICE_HELP,
     .options =
         (const struct option[]){{"rights", required_argument, NULL, LK_CLI_POLICY_OPT_RIGHTS},
-                                LK_CLI_SCOPE_OPTION,
-                                LK_CLI_CONFIG_OPTION,
+                                MAKER_OPTIONS,
                                 LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
     .take = lk_cli_policy_take,
 };
 
-enum lk_err
-lk_cli_policy_create(struct lk_txn *tx, const char *actor, const struct lk_policy *p)
-{
-    LK_AUTO_BUF struct lk_buf detail = LK_BUF_INIT;
-    struct lk_policy there = {.rights = 0};
-    const char *text;
-    enum lk_err err = lk_txn_policy_get(tx, p->scope, p->name, &there);
-
-    lk_policy_fini(&there);
-    if (err != LK_ERR_NOT_FOUND) {
-        return err == LK_OK ? LK_ERR_EXISTS : err;
-    }
-    if ((err = lk_buf_puts(&detail, "{\"rights\":\"")) != LK_OK ||
-        (err = lk_rights_format(p->rights, &detail)) != LK_OK ||
-        (err = lk_buf_puts(&detail, "\"}")) != LK_OK) {
-        return err;
-    }
-    if ((text = lk_buf_text(&detail)) == NULL) {
-        return LK_ERR_NOMEM;
-    }
-    err = lk_txn_policy_put(tx, p);
-    return err != LK_OK ? err : lk_cli_policy_audit(tx, actor, "policy.add", p, text);
-}
-
 static enum lk_err
 add_run(struct lk_txn *tx, void *arg)
 {
     struct lk_cli_policy *c = (struct lk_cli_policy *)arg;
+    const struct lk_policy_author by = lk_cli_policy_author(c->s.actor);
+    enum lk_err err = lk_policy_add(tx, &by, &c->policy);
 
-    return lk_cli_policy_create(tx, c->s.actor, &c->policy);
+    return err != LK_OK ? err : made_read(tx, c);
+}
+
+static int
+add_here(struct lk_cli_policy *c)
+{
+    const struct lk_policy given = c->policy;
+    enum lk_err err =
+        lk_policy_make(c->s.ring, &lk_rand_system, given.scope, given.name, c->rights, &c->policy);
+
+    if (err != LK_OK) {
+        return lk_cli_fail(err, "cannot make the policy");
+    }
+    err = lk_store_write_wait(c->s.session, add_run, c);
+    return err == LK_OK ? made_print(c, NULL) : lk_cli_store_fail(err, "cannot add the policy");
+}
+
+static int
+add_elsewhere(struct lk_cli_policy *c)
+{
+    LK_AUTO_BUF struct lk_buf key = LK_BUF_INIT;
+    enum lk_err err;
+
+    c->policy.rights = c->rights;
+    err = lk_remote_policy_add(c->s.remote, c->slot, &c->policy, &key);
+    return err == LK_OK ? made_print(c, &key)
+                        : lk_remote_fail(c->s.remote, err, "cannot add the policy");
 }
 
 static int
 policy_add(int argc, char **argv)
 {
     LK_AUTO_CLI_POLICY struct lk_cli_policy c = {.host = NULL};
-    char scope[LK_ID_SCOPE_MAX + 1], name[LK_POLICY_NAME_MAX + 1];
     int code;
-    enum lk_err err;
 
     if (!lk_cli_policy_options(&c, &add_form, argc, argv, &code)) {
         return code;
@@ -159,17 +209,15 @@ policy_add(int argc, char **argv)
     if (c.rights == 0) {
         return lk_cli_usage(add_form.usage, "--rights is needed");
     }
-    if ((code = lk_cli_policy_open(&c, LK_CLI_WRITE)) != 0) {
+    if (!c.reveal && (c.host != NULL || c.slot != 0)) {
+        return lk_cli_usage(add_form.usage,
+                            "--host, --primary and --secondary go with --connection-string");
+    }
+    c.slot = c.slot != 0 ? c.slot : LK_POLICY_PRIMARY;
+    if ((code = maker_open(&c)) != 0) {
         return code;
     }
-    memcpy(scope, c.policy.scope, sizeof(scope));
-    memcpy(name, c.policy.name, sizeof(name));
-    if ((err = lk_policy_make(c.s.ring, &lk_rand_system, scope, name, c.rights, &c.policy)) !=
-        LK_OK) {
-        return lk_cli_fail(err, "cannot make the policy");
-    }
-    err = lk_store_write_wait(c.s.session, add_run, &c);
-    return err == LK_OK ? 0 : lk_cli_store_fail(err, "cannot add the policy");
+    return c.s.remote != NULL ? add_elsewhere(&c) : add_here(&c);
 }
 
 /* ---- list ------------------------------------------------------------------------------------ */
@@ -251,11 +299,12 @@ policy_list(int argc, char **argv)
 /* ---- remove ---------------------------------------------------------------------------------- */
 
 static const struct lk_cli_form remove_form = {
-    .usage = "latchkey policy remove NAME [--scope ID] [--config FILE]",
-    .help = "Remove an access policy. Its keys open nothing from then "
-            "on.\n\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
+    .usage = "latchkey policy remove NAME [--scope ID] [SERVICE]",
+    .help = "Remove an access policy. Its keys open nothing from then on. Through a service\n"
+            "elsewhere one's own policy must have all of its rights, and one policy with every\n"
+            "right stays.\n\n" LK_CLI_SCOPE_HELP LK_CLI_SERVICE_HELP,
     .options =
-        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_CONFIG_OPTION, LK_CLI_END_OPTIONS},
+        (const struct option[]){LK_CLI_SCOPE_OPTION, LK_CLI_SERVICE_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
 };
@@ -264,10 +313,18 @@ static enum lk_err
 remove_run(struct lk_txn *tx, void *arg)
 {
     struct lk_cli_policy *c = (struct lk_cli_policy *)arg;
-    enum lk_err err = lk_txn_policy_delete(tx, c->policy.scope, c->policy.name);
+    const struct lk_policy_author by = lk_cli_policy_author(c->s.actor);
 
-    return err != LK_OK ? err
-                        : lk_cli_policy_audit(tx, c->s.actor, "policy.remove", &c->policy, "");
+    return lk_policy_remove(tx, &by, c->policy.scope, c->policy.name);
+}
+
+static int
+remove_elsewhere(struct lk_remote *r, const char *name)
+{
+    enum lk_err err = lk_remote_policy_delete(r, name);
+    int code = err == LK_OK ? 0 : lk_remote_fail(r, err, "cannot remove the policy");
+
+    return lk_remote_code(r) == LK_SVC_LAST_OWNER ? lk_err_exit_code(LK_ERR_REFUSED) : code;
 }
 
 static int
@@ -281,6 +338,9 @@ policy_remove(int argc, char **argv)
         (code = lk_cli_policy_open(&c, LK_CLI_WRITE)) != 0) {
         return code;
     }
+    if (c.s.remote != NULL) {
+        return remove_elsewhere(c.s.remote, c.policy.name);
+    }
     err = lk_store_write_wait(c.s.session, remove_run, &c);
     return err == LK_OK ? 0 : lk_cli_store_fail(err, "cannot remove the policy");
 }
@@ -288,19 +348,15 @@ policy_remove(int argc, char **argv)
 /* ---- roll ------------------------------------------------------------------------------------ */
 
 static const struct lk_cli_form roll_form = {
-    .usage = "latchkey policy roll NAME --primary|--secondary [--scope ID] [--config FILE]",
-    .help =
-        "Give an access policy a fresh key in place of one of its two. What signs with the\n"
-        "other goes on: roll the one that nobody uses, move the clients to it, roll the "
-        "other.\n\n"
-        "  --primary                roll the primary key\n"
-        "  --secondary              roll the secondary key\n" LK_CLI_SCOPE_HELP LK_CLI_CONFIG_HELP,
-    .options =
-        (const struct option[]){{"primary", no_argument, NULL, LK_CLI_POLICY_OPT_PRIMARY},
-                                {"secondary", no_argument, NULL, LK_CLI_POLICY_OPT_SECONDARY},
-                                LK_CLI_SCOPE_OPTION,
-                                LK_CLI_CONFIG_OPTION,
-                                LK_CLI_END_OPTIONS},
+    .usage = "latchkey policy roll NAME --primary|--secondary [--connection-string [--host NAME]]\n"
+             "                            [--scope ID] [--json] [SERVICE]",
+    .help = "Give an access policy a fresh key in place of one of its two. What signs with the\n"
+            "other goes on: roll the one that nobody uses, move the clients to it, roll the\n"
+            "other. At a service elsewhere one's own policy must have all of its rights.\n\n"
+            "  --primary                roll the primary key\n"
+            "  --secondary              roll the secondary key\n" MAKER_HELP LK_CLI_SCOPE_HELP
+                MAKER_JSON_HELP LK_CLI_SERVICE_HELP,
+    .options = (const struct option[]){MAKER_OPTIONS, LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
     .take = lk_cli_policy_take,
@@ -310,16 +366,20 @@ static enum lk_err
 roll_run(struct lk_txn *tx, void *arg)
 {
     struct lk_cli_policy *c = (struct lk_cli_policy *)arg;
-    enum lk_err err;
+    const struct lk_policy_author by = lk_cli_policy_author(c->s.actor);
+    enum lk_err err = lk_policy_roll(tx, &by, c->s.ring, &lk_rand_system, c->slot, &c->policy);
 
-    if ((err = lk_txn_policy_get(tx, c->policy.scope, c->policy.name, &c->policy)) != LK_OK ||
-        (err = lk_policy_key_set(c->s.ring, &lk_rand_system, c->slot, NULL, 0, &c->policy)) !=
-            LK_OK ||
-        (err = lk_txn_policy_put(tx, &c->policy)) != LK_OK) {
-        return err;
-    }
-    return lk_cli_policy_audit(tx, c->s.actor, "policy.roll", &c->policy,
-                               lk_cli_policy_slot(c->slot));
+    return err != LK_OK ? err : made_read(tx, c);
+}
+
+static int
+roll_elsewhere(struct lk_cli_policy *c)
+{
+    LK_AUTO_BUF struct lk_buf key = LK_BUF_INIT;
+    enum lk_err err = lk_remote_policy_roll(c->s.remote, c->slot, &c->policy, &key);
+
+    return err == LK_OK ? made_print(c, &key)
+                        : lk_remote_fail(c->s.remote, err, "cannot roll the key");
 }
 
 static int
@@ -335,11 +395,17 @@ policy_roll(int argc, char **argv)
     if (c.slot == 0) {
         return lk_cli_usage(roll_form.usage, "--primary or --secondary is needed");
     }
-    if ((code = lk_cli_policy_open(&c, LK_CLI_WRITE)) != 0) {
+    if (!c.reveal && c.host != NULL) {
+        return lk_cli_usage(roll_form.usage, "--host goes with --connection-string");
+    }
+    if ((code = maker_open(&c)) != 0) {
         return code;
     }
+    if (c.s.remote != NULL) {
+        return roll_elsewhere(&c);
+    }
     err = lk_store_write_wait(c.s.session, roll_run, &c);
-    return err == LK_OK ? 0 : lk_cli_store_fail(err, "cannot roll the key");
+    return err == LK_OK ? made_print(&c, NULL) : lk_cli_store_fail(err, "cannot roll the key");
 }
 
 int

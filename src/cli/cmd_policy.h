@@ -6,9 +6,8 @@
 #include "cli/service.h"
 #include "provision/policy.h"
 
-/* Store a policy that there is not yet, with its audit record. LK_ERR_EXISTS. */
-LK_MUST_CHECK enum lk_err lk_cli_policy_create(struct lk_txn *tx, const char *actor,
-                                               const struct lk_policy *p);
+/* Who changes policies on this machine. Borrows actor. */
+struct lk_policy_author lk_cli_policy_author(const char *actor);
 
 /* One run of a command. Zeros begin it. */
 struct lk_cli_policy {
@@ -16,7 +15,7 @@ struct lk_cli_policy {
     struct lk_cli_common common;
     const struct lk_cli_form *form;
     struct lk_policy policy; /* scope and name are given; the rest is read or made */
-    const char *host;        /* given */
+    const char *host;        /* given, or found by lk_cli_policy_host() */
     enum lk_policy_slot slot;
     bool both_slots, reveal;
     unsigned rights;
@@ -39,18 +38,21 @@ LK_MUST_CHECK enum lk_err lk_cli_policy_take(void *ctx, int option, const char *
 LK_MUST_CHECK bool lk_cli_policy_options(struct lk_cli_policy *c, const struct lk_cli_form *form,
                                          int argc, char **argv, int *ret_code);
 
-/* Open the store, or to read only a service elsewhere, and find the scope; 0 or an exit code. */
+/* Open the store or a service elsewhere, and find the scope; 0 or an exit code. */
 int lk_cli_policy_open(struct lk_cli_policy *c, enum lk_cli_access access);
 
-LK_MUST_CHECK enum lk_err lk_cli_policy_audit(struct lk_txn *tx, const char *actor,
-                                              const char *action, const struct lk_policy *p,
-                                              const char *detail);
+/* Find the host for the connection string, when one is to be told; 0 or an exit code. */
+int lk_cli_policy_host(struct lk_cli_policy *c);
+/* Record that the key of c's slot was told. */
+LK_MUST_CHECK enum lk_err lk_cli_policy_revealed(struct lk_txn *tx, const struct lk_cli_policy *c);
+/* Print the policy, or its connection string with key, which was recorded. An exit code. */
+int lk_cli_policy_tell(const struct lk_cli_policy *c, const struct lk_buf *key);
+/* The same with the key of c's slot, of this machine's store. */
+int lk_cli_policy_print(const struct lk_cli_policy *c);
 
 /* The names of the rights, in buf; NULL when out of memory, as the next. */
 const char *lk_cli_policy_rights(unsigned rights, struct lk_buf *buf);
 json_t *lk_cli_policy_json(const struct lk_policy *p, const char *rights);
-/* Which key, as an audit record's detail. */
-const char *lk_cli_policy_slot(enum lk_policy_slot slot);
 
 int lk_cli_policy_show(int argc, char **argv);
 

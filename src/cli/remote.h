@@ -13,6 +13,7 @@
 
 #include "api/enrollment_json.h"
 #include "cli/cli.h"
+#include "provision/policy.h"
 #include "wire/service_connection.h"
 
 #define LK_REMOTE_ANSWER_MAX ((size_t)16 * 1024 * 1024) /* bytes of an answer */
@@ -111,6 +112,15 @@ LK_MUST_CHECK enum lk_err lk_remote_hubs(struct lk_remote *r,
 LK_MUST_CHECK enum lk_err
 lk_remote_policies(struct lk_remote *r, enum lk_err (*each)(void *ctx, const struct lk_policy *),
                    void *ctx);
+/*
+ * Make p, of which name and rights are given; *key becomes the key of slot. Roll: name is given.
+ * What was made is told this once.
+ */
+LK_MUST_CHECK enum lk_err lk_remote_policy_add(struct lk_remote *r, enum lk_policy_slot slot,
+                                               struct lk_policy *p, struct lk_buf *key);
+LK_MUST_CHECK enum lk_err lk_remote_policy_roll(struct lk_remote *r, enum lk_policy_slot slot,
+                                                struct lk_policy *p, struct lk_buf *key);
+LK_MUST_CHECK enum lk_err lk_remote_policy_delete(struct lk_remote *r, const char *name);
 /* *ret_looked of the records after `after` were looked at, the last of them is *ret_last; each() is
  * called for those that the policy may read. */
 LK_MUST_CHECK enum lk_err lk_remote_audit_page(struct lk_remote *r, int64_t after, size_t limit,

@@ -4,7 +4,6 @@
 
 #include "api/manage_json.h"
 #include "cli/remote.h"
-#include "provision/policy.h"
 #include "wire/members.h"
 
 static enum lk_err
@@ -46,6 +45,63 @@ lk_remote_policies(struct lk_remote *r, enum lk_err (*each)(void *ctx, const str
                                                                            : LK_ERR_PROTOCOL;
     }
     return err;
+}
+
+/* What a change of a policy answers. p's keys are not told in the form that a store has them. */
+static enum lk_err
+policy_take(const json_t *answer, enum lk_policy_slot slot, struct lk_policy *p, struct lk_buf *key)
+{
+    struct lk_policy told;
+
+    if (lk_policy_json_parse(answer, &told) != LK_OK || strcmp(told.name, p->name) != 0 ||
+        lk_policy_key_json_parse(answer, slot, key) != LK_OK) {
+        return LK_ERR_PROTOCOL;
+    }
+    lk_policy_fini(p);
+    *p = told;
+    return LK_OK;
+}
+
+enum lk_err
+lk_remote_policy_add(struct lk_remote *r, enum lk_policy_slot slot, struct lk_policy *p,
+                     struct lk_buf *key)
+{
+    LK_AUTO(json) json_t *body = json_object();
+    const struct lk_remote_request q = {
+        .method = "PUT", .path = "/latchkey/v1/policies", .id = p->name, .body = body};
+    LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
+    enum lk_err err = lk_policy_rights_json_put(p->rights, body);
+
+    if (err != LK_OK || (err = lk_remote_call(r, &q, &a)) != LK_OK) {
+        return err;
+    }
+    return policy_take(a.json, slot, p, key);
+}
+
+enum lk_err
+lk_remote_policy_roll(struct lk_remote *r, enum lk_policy_slot slot, struct lk_policy *p,
+                      struct lk_buf *key)
+{
+    LK_AUTO(json) json_t *body = json_pack("{s:s}", "key", lk_policy_slot_name(slot));
+    const struct lk_remote_request q = {.method = "POST",
+                                        .path = "/latchkey/v1/policies",
+                                        .id = p->name,
+                                        .tail = "/roll",
+                                        .body = body};
+    LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
+    enum lk_err err = body == NULL ? LK_ERR_NOMEM : lk_remote_call(r, &q, &a);
+
+    return err != LK_OK ? err : policy_take(a.json, slot, p, key);
+}
+
+enum lk_err
+lk_remote_policy_delete(struct lk_remote *r, const char *name)
+{
+    const struct lk_remote_request q = {
+        .method = "DELETE", .path = "/latchkey/v1/policies", .id = name};
+    LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
+
+    return lk_remote_call(r, &q, &a);
 }
 
 enum lk_err

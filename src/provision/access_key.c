@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/codec.h"
+#include "wire/service_connection.h"
 
 /* ---- names and rights --------------------------------------------------------------------------
  */
@@ -151,14 +152,9 @@ lk_access_connection_string(const struct lk_keyring *ring, const struct lk_acces
                             enum lk_policy_slot slot, const char *host, struct lk_buf *ret)
 {
     LK_AUTO_BUF struct lk_buf key = LK_BUF_INIT;
-    enum lk_err err;
+    enum lk_err err = lk_access_key_get(ring, a, slot, &key);
 
-    if ((err = lk_access_key_get(ring, a, slot, &key)) != LK_OK ||
-        (err = lk_buf_printf(ret, "HostName=%s;SharedAccessKeyName=%s;SharedAccessKey=", host,
-                             a->name)) != LK_OK) {
-        return err;
-    }
-    return lk_base64_encode(key.data, key.len, ret);
+    return err != LK_OK ? err : lk_svc_connection_format(host, a->name, key.data, key.len, ret);
 }
 
 /* ---- the check ---------------------------------------------------------------------------------
@@ -258,5 +254,9 @@ lk_access_judge(const struct lk_keyring *ring, const struct lk_access *a, bool e
     if ((err = lk_strcpy(ret->name, sizeof(ret->name), a->name)) != LK_OK) {
         return err;
     }
-    return (a->rights & rights) == rights ? LK_OK : lk_access_refuse("policy.right_missing", ret);
+    if ((a->rights & rights) != rights) {
+        return lk_access_refuse("policy.right_missing", ret);
+    }
+    ret->rights = a->rights;
+    return LK_OK;
 }

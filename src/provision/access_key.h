@@ -20,6 +20,7 @@ enum lk_policy_slot { LK_POLICY_PRIMARY = 1, LK_POLICY_SECONDARY = 2 };
 /* What a check found. */
 struct lk_policy_check {
     char name[LK_POLICY_NAME_MAX + 1]; /* of the policy; "" while it is not known to be real */
+    unsigned rights;                   /* that it has, of a check that was passed */
     const char *reason;                /* of a refusal, for the operator's log; static storage */
 };
 

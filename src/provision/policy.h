@@ -49,4 +49,37 @@ LK_MUST_CHECK enum lk_err lk_policy_check(const struct lk_keyring *ring, struct 
                                           const char *token, size_t token_len, int64_t now_ms,
                                           unsigned rights, struct lk_policy_check *ret);
 
+/* ---- changes, each with its audit record (policy_change.c) ------------------------------------
+ */
+
+#define LK_POLICIES_MAX 256u /* of one scope: one answer lists them all */
+
+/*
+ * Who changes policies. Nobody hands out, renews or takes away what he does not have himself: with
+ * a policy that has a right which the author lacks, every change is LK_ERR_REFUSED.
+ */
+struct lk_policy_author {
+    const char *actor;      /* of the record */
+    const char *request_id; /* of the request; NULL: there is none */
+    unsigned rights;        /* LK_RIGHTS_ALL: on the service's own machine */
+    bool is_remote; /* who could not come back: the last policy with every right is not his to
+                       remove */
+};
+
+/* Store p, of which there must be none yet. LK_ERR_EXISTS, LK_ERR_LIMIT, LK_ERR_NOT_FOUND (the
+ * scope). */
+LK_MUST_CHECK enum lk_err lk_policy_add(struct lk_txn *tx, const struct lk_policy_author *by,
+                                        const struct lk_policy *p);
+/* Put a fresh key into a slot of the policy that p names by scope and name; *p becomes what is
+ * stored. LK_ERR_NOT_FOUND. */
+LK_MUST_CHECK enum lk_err lk_policy_roll(struct lk_txn *tx, const struct lk_policy_author *by,
+                                         const struct lk_keyring *ring, const struct lk_rand *rnd,
+                                         enum lk_policy_slot slot, struct lk_policy *p);
+/* LK_ERR_NOT_FOUND; LK_ERR_PRECONDITION: it is the last one with every right. */
+LK_MUST_CHECK enum lk_err lk_policy_remove(struct lk_txn *tx, const struct lk_policy_author *by,
+                                           const char *scope, const char *name);
+
+/* "primary", "secondary" */
+const char *lk_policy_slot_name(enum lk_policy_slot slot);
+
 #endif

@@ -170,6 +170,16 @@ lk_svc_connection_parse(const char *text, size_t len, char error[LK_SVC_CONNECTI
     return LK_OK;
 }
 
+enum lk_err
+lk_svc_connection_format(const char *host, const char *key_name, const void *key, size_t key_len,
+                         struct lk_buf *ret)
+{
+    enum lk_err err = lk_buf_printf(ret, "%s=%s;%s=%s;%s=", names[HOST], host, names[KEY_NAME],
+                                    key_name, names[KEY]);
+
+    return err != LK_OK ? err : lk_base64_encode(key, key_len, ret);
+}
+
 void
 lk_svc_connection_wipe(struct lk_svc_connection *c)
 {

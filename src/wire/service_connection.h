@@ -30,6 +30,11 @@ LK_MUST_CHECK enum lk_err lk_svc_connection_parse(const char *text, size_t len,
                                                   char error[LK_SVC_CONNECTION_ERROR_CAP],
                                                   struct lk_svc_connection *ret);
 
+/* Append the string for host ("name" or "name:port"). It is secret: the buffer wipes itself. */
+LK_MUST_CHECK enum lk_err lk_svc_connection_format(const char *host, const char *key_name,
+                                                   const void *key, size_t key_len,
+                                                   struct lk_buf *ret);
+
 /* Forget what c holds. */
 void lk_svc_connection_wipe(struct lk_svc_connection *c);
 #define LK_AUTO_SVC_CONNECTION __attribute__((cleanup(lk_svc_connection_wipe)))

@@ -94,6 +94,31 @@ imports(const json_t *object)
     }
 }
 
+/* What changes of policies ask for and answer. */
+static void
+policy_change(const json_t *object)
+{
+    struct lk_svc_fault fault = {.code = 0};
+    enum lk_policy_slot slot;
+    unsigned rights;
+
+    if (lk_policy_rights_json_parse(object, &fault, &rights) == LK_OK) {
+        check(rights != 0 && (rights & ~LK_RIGHTS_ALL) == 0);
+    } else {
+        check(fault.code == LK_SVC_BAD_REQUEST && fault.message[0] != '\0');
+    }
+    if (lk_policy_slot_json_parse(object, &fault, &slot) == LK_OK) {
+        check(slot == LK_POLICY_PRIMARY || slot == LK_POLICY_SECONDARY);
+    }
+    for (slot = LK_POLICY_PRIMARY; slot <= LK_POLICY_SECONDARY; slot++) {
+        LK_AUTO_BUF struct lk_buf key = LK_BUF_INIT;
+
+        if (lk_policy_key_json_parse(object, slot, &key) == LK_OK) {
+            check(key.len > 0 && key.len <= LK_POLICY_KEY_MAX);
+        }
+    }
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -105,6 +130,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         registration(object);
         lists(object);
         imports(object);
+        policy_change(object);
     }
     return 0;
 }

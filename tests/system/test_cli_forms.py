@@ -147,7 +147,8 @@ def members_of(value, names):
     ("enrollment keys shared", "enrollment, group keys"), ("group list", "group show"),
     ("group show keys", "group show"), ("group keys keys", "enrollment, group keys"),
     ("group device-key keys x", "group device-key"), ("key list", "key list"),
-    ("policy list", "policy show"), ("policy show provisioningserviceowner", "policy show"),
+    ("policy list", "policy show"), ("policy roll provisioningserviceowner --secondary "
+                                     "--connection-string --host a.test", "policy show"), ("policy show provisioningserviceowner", "policy show"),
     ("audit list", "audit list"), ("audit verify", "audit verify")])
 def test_members_are_documented(service, words, row):
     """Every member of an answer stands in the manual's row for that command."""

@@ -20,6 +20,7 @@ from lib.softtpm import SoftTpm
 from lib.swtpm import free_port_pair
 from test_enrollment_cli import devices, ek64, ek_id, write_csv
 
+OWNER = "provisioningserviceowner"
 USAGE, DATA, NETWORK, UNAVAILABLE, EXISTS = 64, 65, 68, 69, 73
 AGAIN, PROTOCOL, REFUSED, CONFIG = 75, 76, 77, 78
 
@@ -221,6 +222,55 @@ def test_groups_are_changed(service, remote, tmp_path):
     assert show(service, "group", "show", "chips-r")["rules"]["roots"] == ["0" * 64]
 
 
+def test_policies_are_changed(service, remote, tmp_path):
+    """Made, rolled and removed with the same answers as on the machine itself, but for keys and
+    times; and what is told opens the service."""
+    def shape(run):
+        value = json.loads(run.stdout)
+        head, key = value.pop("connectionString").rsplit("SharedAccessKey=", 1)
+        assert len(key) == 44
+        for name in ("created", "updated"):
+            assert value.pop(name)
+        return value, head
+
+    def opens(string):
+        path = tmp_path / "string"
+        path.write_text(string.replace("HostName=localhost;", f"HostName={remote.host};"))
+        return remote.cli("policy", "list", "--connection", path, check=False,
+                          env={"LATCHKEY_CONNECTION_STRING": None}).returncode
+
+    name = "dash@board"
+    add = ["policy", "add", name, "--rights", "serviceconfig, EnrollmentRead",
+           "--connection-string", "--host", "localhost"]
+    roll = ["policy", "roll", name, "--secondary", "--connection-string", "--host", "localhost"]
+    seen = []
+    for side in (service, remote):
+        made, rolled = side.cli(*add, "--json"), side.cli(*roll, "--json")
+        assert "secret" in made.stderr and "secret" in rolled.stderr
+        strings = [json.loads(run.stdout)["connectionString"] for run in (made, rolled)]
+        assert [opens(string) for string in strings] == [0, 0]
+        text = side.cli(*roll).stdout
+        assert opens(text) == 0 and opens(strings[1]) == REFUSED
+        assert side.cli(*add, check=False).returncode == EXISTS
+        seen.append([shape(made), shape(rolled), side.cli("policy", "remove", name).stdout])
+        assert opens(text) == REFUSED
+        for words in (["remove", name], ["roll", name, *roll[3:]]):
+            run = side.cli("policy", *words, check=False)
+            assert (run.returncode, run.stdout) == (UNAVAILABLE, ""), run
+    assert seen[0] == seen[1]
+    made = remote.cli("policy", "add", name, "--rights", "EnrollmentRead", "--connection-string")
+    assert made.stdout.startswith(f"HostName={remote.host};SharedAccessKeyName={name};")
+    assert made.stdout.count("\n") == 1
+    service.cli("policy", "remove", name)
+    for words in (add[:5], roll[:4]):
+        run = remote.cli(*words, check=False)
+        assert run.returncode == USAGE and "give --connection-string" in run.stderr
+    run = remote.cli("policy", "show", OWNER, "--connection-string", check=False)
+    assert run.returncode == USAGE and "works on the store itself" in run.stderr
+    run = remote.cli("policy", "remove", OWNER, check=False)
+    assert run.returncode == REFUSED and "last policy with every right" in run.stderr
+
+
 def test_registrations_are_removed(service, remote):
     device = Device(service, "to-forget", SoftTpm("ecc"))
     service.enroll(device)
@@ -329,8 +379,8 @@ def test_which_one_is_told(service, remote, tmp_path):
                      env={"LATCHKEY_CONNECTION_STRING": None,
                           "LATCHKEY_CONFIG": service.config_path})
     assert run.returncode == USAGE and "--ca-file goes with" in run.stderr
-    for words in (["trust", "list"], ["scope", "list"], ["key", "list"], ["hub", "add", "a.b"], ["hub", "devices", "a.b"],
-                  ["policy", "roll", "x", "--primary"],
+    for words in (["trust", "list"], ["scope", "list"], ["key", "list"],
+                  ["hub", "add", "a.b"], ["hub", "devices", "a.b"],
                   ["policy", "show", "x", "--connection-string"]):
         run = remote.cli(*words, check=False)
         assert run.returncode == USAGE, (words, run)

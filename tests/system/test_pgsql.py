@@ -1,4 +1,5 @@
 """latchkeyd on PostgreSQL: the whole path, two instances, a server that dies, and moving there."""
+import base64
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from lib.device import Device
 from lib.postgres import Postgres
 from lib.process import wait_until
 from lib.service import Service
+from lib.serviceapi import Operator
 from lib.softtpm import SoftTpm
 from lib.swtpm import free_port_pair
 
@@ -92,6 +94,21 @@ def test_steps_on_different_instances(pair):
         with pytest.raises(Exception) as refused:
             device.register()
         assert refused.value.answer.status == 401
+
+
+def test_a_policy_is_out_at_both_at_once(pair):
+    """Made at one instance it opens the other; a key that was rolled, and a policy that was removed, at
+    one is refused by the other with its next request."""
+    base = "/latchkey/v1/policies"
+    owners = [Operator(instance) for instance in pair]
+    made = owners[0].ask("PUT", base + "/tool", {"rights": "ServiceConfig"}).json()
+    keys = [base64.b64decode(made[name]) for name in ("primaryKey", "secondaryKey")]
+    there = [Operator(pair[1], "tool", key) for key in keys]
+    assert [tool.ask("GET", base).status for tool in there] == [200, 200]
+    assert owners[0].ask("POST", base + "/tool/roll", {"key": "primary"}).status == 200
+    assert [tool.ask("GET", base).status for tool in there] == [401, 200]
+    assert owners[0].ask("DELETE", base + "/tool").status == 204
+    assert [tool.ask("GET", base).status for tool in there] == [401, 401]
 
 
 def test_two_instances_side_by_side(pair):

@@ -81,6 +81,11 @@ endpoints(void **state)
         /* What an id holds is judged elsewhere. */
         {"/enrollments/a%2Fb", LK_HTTP_GET, LK_SVC_ENROLLMENTS, LK_SVC_GET, "a/b"},
         {"/enrollments/..", LK_HTTP_GET, LK_SVC_ENROLLMENTS, LK_SVC_GET, ".."},
+        /* Ours. */
+        {"/latchkey/v1/Policies/", LK_HTTP_GET, LK_SVC_POLICIES, LK_SVC_LIST, NULL},
+        {"/latchkey/v1/policies/roll", LK_HTTP_PUT, LK_SVC_POLICIES, LK_SVC_PUT, "roll"},
+        {"/latchkey/v1/policies/a%40b/", LK_HTTP_DELETE, LK_SVC_POLICIES, LK_SVC_DELETE, "a@b"},
+        {"/latchkey/v1/policies/a/roll", LK_HTTP_POST, LK_SVC_POLICIES, LK_SVC_ROLL, "a"},
     };
 
     for (size_t i = 0; i < LK_ARRAY_LEN(cases); i++) {
@@ -114,7 +119,12 @@ no_endpoints(void **state)
                                         "/enrollments/a/attestationmechanism//",
                                         "/registrations/a/attestationmechanism",
                                         "/registrations//query",
-                                        "/%65nrollments2/a"};
+                                        "/%65nrollments2/a",
+                                        "/latchkey/v1/policies//",
+                                        "/latchkey/v1/policies//roll",
+                                        "/latchkey/v1/policies/a/show",
+                                        "/latchkey/v1/policies/a/roll/b",
+                                        "/latchkey/v2/policies/a"};
 
     for (size_t i = 0; i < LK_ARRAY_LEN(paths); i++) {
         for (int method = LK_HTTP_GET; method <= LK_HTTP_OTHER; method++) {
@@ -133,12 +143,19 @@ no_endpoints(void **state)
 static void
 allow_is_true(void **state)
 {
-    static const char *const paths[] = {
-        "/enrollments",         "/enrollments/a",
-        "/enrollments/query",   "/enrollments/a/attestationmechanism",
-        "/enrollmentGroups",    "/enrollmentGroups/query",
-        "/registrations",       "/registrations/a",
-        "/registrations/query", "/registrations/a/query"};
+    static const char *const paths[] = {"/latchkey/v1/policies",
+                                        "/latchkey/v1/policies/a",
+                                        "/latchkey/v1/policies/a/roll",
+                                        "/enrollments",
+                                        "/enrollments/a",
+                                        "/enrollments/query",
+                                        "/enrollments/a/attestationmechanism",
+                                        "/enrollmentGroups",
+                                        "/enrollmentGroups/query",
+                                        "/registrations",
+                                        "/registrations/a",
+                                        "/registrations/query",
+                                        "/registrations/a/query"};
     static const char *const names[] = {
         [LK_HTTP_GET] = "GET",       [LK_HTTP_HEAD] = "HEAD",   [LK_HTTP_PUT] = "PUT",
         [LK_HTTP_POST] = "POST",     [LK_HTTP_PATCH] = "PATCH", [LK_HTTP_DELETE] = "DELETE",

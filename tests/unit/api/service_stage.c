@@ -33,15 +33,15 @@ policy_run(struct lk_txn *tx, void *arg)
     return lk_txn_policy_put(tx, arg);
 }
 
-static void
-policy_make(struct stage *s)
+void
+stage_become(struct stage *s, const char *name, unsigned rights)
 {
     struct lk_policy p = {.rights = 0};
 
     memset(s->key, 'k', sizeof(s->key));
-    assert_int_equal(
-        lk_policy_make(s->rig.ring, &lk_rand_system, RIG_SCOPE, STAGE_POLICY, LK_RIGHTS_ALL, &p),
-        LK_OK);
+    assert_int_equal(lk_strcpy(s->policy, sizeof(s->policy), name), LK_OK);
+    assert_int_equal(lk_policy_make(s->rig.ring, &lk_rand_system, RIG_SCOPE, name, rights, &p),
+                     LK_OK);
     assert_int_equal(lk_policy_key_set(s->rig.ring, &lk_rand_system, LK_POLICY_PRIMARY, s->key,
                                        sizeof(s->key), &p),
                      LK_OK);
@@ -66,7 +66,7 @@ stage_start(struct stage *s, void (*config)(struct lk_service_api_config *config
     memset(s, 0, sizeof(*s));
     rig_start(&s->rig, NULL);
     rig_write(&s->rig, host_run, NULL);
-    policy_make(s);
+    stage_become(s, STAGE_POLICY, LK_RIGHTS_ALL);
     s->clock = (struct lk_clock){clock_unix_ms, clock_mono_ms, s};
     opts = (struct lk_service_api_config){.session = s->rig.session,
                                           .clock = &s->clock,
@@ -104,7 +104,7 @@ token_make(struct stage *s)
     assert_int_equal(lk_sas_string_to_sign(STAGE_HOST, expiry_s, &text), LK_OK);
     assert_int_equal(
         lk_hmac(LK_SHA256, s->key, sizeof(s->key), &LK_PART(text.data, text.len), 1, sig), LK_OK);
-    assert_int_equal(lk_sas_format(STAGE_HOST, expiry_s, sig, STAGE_POLICY, &token), LK_OK);
+    assert_int_equal(lk_sas_format(STAGE_HOST, expiry_s, sig, s->policy, &token), LK_OK);
     assert_non_null(lk_buf_text(&token));
     assert_int_equal(lk_strcpy(s->token, sizeof(s->token), lk_buf_text(&token)), LK_OK);
 }

@@ -18,8 +18,9 @@ struct stage {
     struct lk_clock clock; /* the rig's, but that mono moves by tick_ms whenever it is read */
     int64_t mono_ms, tick_ms;
     struct lk_service_api *api;
-    uint8_t key[LK_POLICY_KEY_LEN]; /* of STAGE_POLICY, which has every right */
-    struct lk_http_request req;     /* the latest */
+    char policy[LK_POLICY_NAME_MAX + 1]; /* that asks: STAGE_POLICY, which has every right */
+    uint8_t key[LK_POLICY_KEY_LEN];      /* of it */
+    struct lk_http_request req;          /* the latest */
     char token[LK_SAS_MAX + 1];
     const char *max_item_count, *continuation, *if_match; /* headers of what is asked next */
 };
@@ -30,7 +31,9 @@ void stage_stop(struct stage *s);
 /* latchkey key rotate, and the API using the new ring. */
 void stage_rotate(struct stage *s);
 
-/* Ask under STAGE_POLICY (body NULL: none) and wait for the answer, which is in s->req. */
+/* Add a policy with these rights, and be it from now on. */
+void stage_become(struct stage *s, const char *name, unsigned rights);
+/* Ask under s->policy (body NULL: none) and wait for the answer, which is in s->req. */
 void stage_ask(struct stage *s, enum lk_http_method method, const char *path, const char *body);
 /* The same without waiting, and waiting. */
 void stage_begin(struct stage *s, enum lk_http_method method, const char *path, const char *body);
