@@ -1,5 +1,6 @@
 /*
- * An import: begin -> (read a batch -> stage it) ... -> finish, or drop when anything was wrong.
+ * An import: begin -> (read a batch -> stage it) ... -> finish, or drop when anything was wrong. A
+ * batch is read while the one before is staged: parsing and the database each have a core.
  */
 #include "provision/import_int.h"
 
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/codec.h"
 #include "base/json.h"
@@ -21,7 +23,8 @@ import_free(struct lk_importing *im)
     lk_manifest_row_fini(&im->row);
     lk_enrollment_fini(&im->other);
     for (size_t i = 0; i < LK_IMPORT_BATCH; i++) {
-        lk_enrollment_fini(&im->slots[i].e);
+        lk_enrollment_fini(&im->batches[0].slots[i].e);
+        lk_enrollment_fini(&im->batches[1].slots[i].e);
     }
     free(im);
 }
@@ -57,8 +60,11 @@ import_new(struct lk_session *s, const struct lk_manifest_source *source,
     lk_manifest_row_init(&im->row);
     lk_enrollment_init(&im->other);
     for (size_t i = 0; i < LK_IMPORT_BATCH; i++) {
-        lk_enrollment_init(&im->slots[i].e);
+        lk_enrollment_init(&im->batches[0].slots[i].e);
+        lk_enrollment_init(&im->batches[1].slots[i].e);
     }
+    im->staging = &im->batches[0];
+    im->reading = &im->batches[1];
     if ((err = lk_importing_source_make(im)) != LK_OK ||
         (err = lk_digester_new(LK_SHA256, &im->digester)) != LK_OK ||
         (err = lk_manifest_reader_new(options->format, &hashing, &im->reader)) != LK_OK) {
@@ -106,21 +112,26 @@ row_read(struct lk_importing *im, struct slot *slot, bool *ret_end)
 }
 
 static enum lk_err
-batch_read(struct lk_importing *im, bool *ret_end)
+slots_read(struct lk_importing *im, struct batch *b)
 {
     enum lk_err err;
 
-    *ret_end = false;
-    for (im->slots_count = 0; im->slots_count < LK_IMPORT_BATCH;) {
-        if ((err = row_read(im, &im->slots[im->slots_count], ret_end)) != LK_OK) {
+    for (b->slots_count = 0; b->slots_count < LK_IMPORT_BATCH; b->slots_count++) {
+        if ((err = row_read(im, &b->slots[b->slots_count], &b->end)) != LK_OK || b->end) {
             return err;
         }
-        if (*ret_end) {
-            break;
-        }
-        im->slots_count++;
     }
     return LK_OK;
+}
+
+/* Also while the batch before is staged, by another thread. */
+static void
+batch_read(void *arg)
+{
+    struct lk_importing *im = (struct lk_importing *)arg;
+
+    im->reading->end = false;
+    im->reading->err = slots_read(im, im->reading);
 }
 
 /* ---- stage ----------------------------------------------------------------------------------- */
@@ -268,24 +279,25 @@ static enum lk_err
 stage_run(struct lk_txn *tx, void *arg)
 {
     struct lk_importing *im = (struct lk_importing *)arg;
+    struct batch *b = im->staging;
     enum lk_err err;
 
-    for (size_t i = 0; i < im->slots_count; i++) {
-        struct slot *slot = &im->slots[i];
+    for (size_t i = 0; i < b->slots_count; i++) {
+        struct slot *slot = &b->slots[i];
 
         if ((err = slot_check(tx, slot)) != LK_OK) {
             return err;
         }
-        im->rows[i].line = slot->line;
-        im->rows[i].e = slot->verdict == LK_IMPORT_ROW_NEW ? &slot->e : NULL;
+        b->rows[i].line = slot->line;
+        b->rows[i].e = slot->verdict == LK_IMPORT_ROW_NEW ? &slot->e : NULL;
     }
-    if ((err = lk_txn_import_stage_many(tx, im->result->import_id, im->rows, im->slots_count)) !=
+    if ((err = lk_txn_import_stage_many(tx, im->result->import_id, b->rows, b->slots_count)) !=
         LK_OK) {
         return err;
     }
-    for (size_t i = 0; i < im->slots_count; i++) {
-        if (im->rows[i].e != NULL && !im->rows[i].staged &&
-            (err = slot_stage(tx, im, &im->slots[i])) != LK_OK) {
+    for (size_t i = 0; i < b->slots_count; i++) {
+        if (b->rows[i].e != NULL && !b->rows[i].staged &&
+            (err = slot_stage(tx, im, &b->slots[i])) != LK_OK) {
             return err;
         }
     }
@@ -325,8 +337,8 @@ batch_report(struct lk_importing *im)
     const struct lk_import_options *o = im->options;
     struct lk_import_result *r = im->result;
 
-    for (size_t i = 0; i < im->slots_count; i++) {
-        const struct slot *slot = &im->slots[i];
+    for (size_t i = 0; i < im->staging->slots_count; i++) {
+        const struct slot *slot = &im->staging->slots[i];
         bool good = slot->verdict <= LK_IMPORT_ROW_SAME;
         const struct lk_import_row row = {slot->line, slot->verdict,
                                           slot->unreadable ? "" : slot->e.id,
@@ -346,19 +358,37 @@ batch_report(struct lk_importing *im)
     }
 }
 
+/* SQLite's write lock has no queue: who waits for it has to find it free. */
+static void
+others_let(void)
+{
+    const struct timespec pause = {0, LK_IMPORT_PAUSE_US * 1000};
+
+    (void)nanosleep(&pause, NULL); /* a signal only makes it shorter */
+}
+
+/* Two batches are under way, one that is staged and the next, that is read meanwhile. */
 static enum lk_err
 rows_stage(struct lk_importing *im)
 {
-    bool end = false;
     enum lk_err err;
 
-    while (!end && !im->result->stopped) {
-        if ((err = batch_read(im, &end)) != LK_OK ||
-            (err = lk_store_write_wait(im->session, stage_run, im)) != LK_OK) {
+    batch_read(im);
+    do {
+        struct batch *read = im->reading;
+
+        if (read->err != LK_OK) {
+            return read->err;
+        }
+        im->reading = im->staging;
+        im->staging = read;
+        if ((err = lk_store_write_while(im->session, stage_run, im,
+                                        read->end ? NULL : batch_read)) != LK_OK) {
             return err;
         }
         batch_report(im);
-    }
+        others_let();
+    } while (!im->staging->end && !im->result->stopped);
     return LK_OK;
 }
 

@@ -14,6 +14,15 @@ struct slot {
     struct lk_manifest_problem problem;
 };
 
+/* Rows that are staged in one transaction. */
+struct batch {
+    enum lk_err err; /* of reading it */
+    bool end;        /* there is no further one */
+    size_t slots_count;
+    struct slot slots[LK_IMPORT_BATCH];
+    struct lk_stage rows[LK_IMPORT_BATCH]; /* of the slots, for the store */
+};
+
 struct lk_importing {
     struct lk_session *session;
     const struct lk_import_options *options;
@@ -26,9 +35,9 @@ struct lk_importing {
     struct lk_enrollment other; /* what a conflict is with */
     int64_t page_last;          /* import that was looked at last */
     size_t page_count;
-    size_t slots_count;
-    struct slot slots[LK_IMPORT_BATCH];
-    struct lk_stage rows[LK_IMPORT_BATCH]; /* of the slots, while they are staged together */
+    struct batch batches[2];
+    struct batch *staging; /* the writer's, while the next one is read */
+    struct batch *reading;
 };
 
 /* How the source is kept in the store, into im->source_text. */

@@ -125,14 +125,15 @@ sq_conflict_by_ek(struct lk_txn *tx, const struct lk_enrollment *e, int64_t own_
 /* ---- Rows of enrollment_ek --------------------------------------------------------------------
  */
 
+/* *ret_rows is 0 when another row has the key. */
 static enum lk_err
-ek_insert(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN], int64_t nr)
+ek_insert(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN], int64_t nr,
+          int *ret_rows)
 {
     static const char sql[] =
         "INSERT INTO enrollment_ek (scope, ek_id, enrollment_nr) VALUES (?1, ?2, ?3)"
         " ON CONFLICT DO NOTHING";
     LK_AUTO(sq) struct sq *q = NULL;
-    int rows;
     enum lk_err err;
 
     if ((err = sq_use(tx->conn, sql, &q)) != LK_OK) {
@@ -141,11 +142,7 @@ ek_insert(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN
     sq_bind_text(q, 1, scope);
     sq_bind_blob(q, 2, ek_id, LK_EK_ID_LEN);
     sq_bind_int(q, 3, nr);
-    if ((err = sq_change(q, &rows)) == LK_OK && rows == 0) {
-        sq_corrupt(q); /* sq_conflict_by_ek() found no row in the way */
-        err = q->err;
-    }
-    return err;
+    return sq_change(q, ret_rows);
 }
 
 static enum lk_err
@@ -164,12 +161,34 @@ ek_delete(struct lk_txn *tx, const char *scope, const uint8_t ek_id[LK_EK_ID_LEN
 }
 
 enum lk_err
-sq_eks_insert(struct lk_txn *tx, const struct lk_enrollment *e, int64_t nr)
+sq_eks_try(struct lk_txn *tx, const struct lk_enrollment *e, int64_t nr, bool *ret_free)
 {
+    size_t count = 0;
+    int rows = 1;
     enum lk_err err = LK_OK;
 
-    for (size_t i = 0; i < e->eks_count && err == LK_OK; i++) {
-        err = ek_insert(tx, e->scope, e->eks[i].id, nr);
+    while (count < e->eks_count && rows == 1) {
+        if ((err = ek_insert(tx, e->scope, e->eks[count].id, nr, &rows)) != LK_OK) {
+            return err;
+        }
+        count += rows == 1 ? 1 : 0;
+    }
+    *ret_free = count == e->eks_count;
+    while (!*ret_free && count > 0 && err == LK_OK) {
+        err = ek_delete(tx, e->scope, e->eks[--count].id);
+    }
+    return err;
+}
+
+enum lk_err
+sq_eks_insert(struct lk_txn *tx, const struct lk_enrollment *e, int64_t nr)
+{
+    bool is_free = false;
+    enum lk_err err = sq_eks_try(tx, e, nr, &is_free);
+
+    if (err == LK_OK && !is_free) {
+        store_error_set("a key has two rows");
+        return LK_ERR_STORE;
     }
     return err;
 }

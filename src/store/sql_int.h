@@ -51,8 +51,7 @@ struct sq_engine {
     int64_t (*column_int)(struct sq *q, int at);
     /* NULL: nothing or no bytes. Valid until the next step. A text has no NUL of ours behind it. */
     const void *(*column_bytes)(struct sq *q, int at, size_t *ret_len);
-    /* lk_txn_import_stage_many(), for rows of one scope and of an import that is being staged.
-     * NULL: the engine is as quick with one row at a time. */
+    /* lk_txn_import_stage_many(), for rows of one scope and of an import that is being staged. */
     enum lk_err (*stage)(struct lk_txn *tx, struct sq_stage *rows, size_t count);
 };
 
@@ -130,7 +129,11 @@ LK_MUST_CHECK enum lk_err sq_fields_bind(struct sq *q, const struct lk_enrollmen
 #define SQ_EKS_PACKED_MAX (LK_EKS_MAX * (LK_EK_ID_LEN + 2u + LK_TPM_PUBLIC_MAX)) /* bytes */
 enum lk_err sq_eks_pack(const struct lk_enrollment *e, struct lk_buf *ret);
 void sq_eks_read(struct sq *q, int at, struct lk_enrollment *e);
+/* After sq_conflict_by_ek() found nothing in the way. */
 enum lk_err sq_eks_insert(struct lk_txn *tx, const struct lk_enrollment *e, int64_t nr);
+/* All keys, or none when another row has one of them. */
+enum lk_err sq_eks_try(struct lk_txn *tx, const struct lk_enrollment *e, int64_t nr,
+                       bool *ret_free);
 enum lk_err sq_eks_delete(struct lk_txn *tx, const char *scope, const struct lk_buf *packed);
 /* LK_ERR_EXISTS when another row, live or staged, has the key; or, than own_nr, one of e's EKs. */
 enum lk_err sq_conflict_by_id(struct lk_txn *tx, const char *scope, const struct store_key *key,
@@ -188,9 +191,11 @@ struct sq_stage {
     bool staged; /* set by the engine */
     bool before; /* and then: it had been already */
 };
-/* At least one row, all of the import and its scope, by an engine that has a stage(). */
+/* At least one row, all of the import and its scope. */
 enum lk_err sq_import_stage_many(struct lk_txn *tx, const struct sq_import *import,
                                  struct sq_stage *rows, size_t count);
+/* sql_stage.c: an engine's stage(), up to the first row that something is in the way of. */
+LK_MUST_CHECK enum lk_err sq_stage(struct lk_txn *tx, struct sq_stage *rows, size_t count);
 /* Also notes that something happened to it now. */
 enum lk_err sq_import_set(struct lk_txn *tx, int64_t import_id, enum lk_import_state state,
                           int64_t row_count);

@@ -13,7 +13,7 @@
 
 #define BUSY_WRITER_MS 10000 /* how long another process may hold the write lock */
 #define BUSY_READER_MS 1000  /* a reader waits only while the log is being recovered or removed */
-#define BUSY_SLEEP_US 2000   /* between tries: short, so that a busy neighbour does not starve us */
+#define BUSY_SLEEP_US 500 /* between tries: half the pause of an import, so that none is missed */
 
 /*
  * The log is copied into the database between two batches of the writer, never in a commit: from

@@ -141,4 +141,5 @@ const struct sq_engine sqlite_engine = {
     .changed = stmt_changed,
     .column_int = stmt_column_int,
     .column_bytes = stmt_column_bytes,
+    .stage = sq_stage,
 };

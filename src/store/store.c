@@ -257,13 +257,23 @@ wait_for(struct lk_session *s, const struct wait_job *w)
 }
 
 enum lk_err
-lk_store_write_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, void *), void *arg)
+lk_store_write_while(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, void *), void *arg,
+                     void (*meanwhile)(void *))
 {
     struct wait_job w = wait_job_of(run, arg);
 
     w.job.arg = &w;
     lk_store_write(s, &w.job);
+    if (meanwhile != NULL) {
+        meanwhile(arg);
+    }
     return wait_for(s, &w);
+}
+
+enum lk_err
+lk_store_write_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, void *), void *arg)
+{
+    return lk_store_write_while(s, run, arg, NULL);
 }
 
 enum lk_err

@@ -105,6 +105,11 @@ void lk_store_read(struct lk_session *s, struct lk_job *job);
 /* Run one job and wait for it: for the command line and tests. Never on an event loop. */
 LK_MUST_CHECK enum lk_err
 lk_store_write_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, void *), void *arg);
+/* As lk_store_write_wait(); meanwhile (may be NULL) is called once, on the caller's thread, while
+ * the job is under way: it uses nothing that run() does, and not the session. */
+LK_MUST_CHECK enum lk_err lk_store_write_while(struct lk_session *s,
+                                               enum lk_err (*run)(struct lk_txn *, void *),
+                                               void *arg, void (*meanwhile)(void *arg));
 LK_MUST_CHECK enum lk_err
 lk_store_read_wait(struct lk_session *s, enum lk_err (*run)(struct lk_txn *, void *), void *arg);
 
@@ -287,12 +292,12 @@ LK_MUST_CHECK enum lk_err lk_txn_import_stage(struct lk_txn *tx, int64_t import_
                                               struct lk_enrollment *e,
                                               struct lk_conflict *ret_conflict);
 /*
- * Stage many rows of one scope at a time, where that is quicker: those that nothing is in the way
- * of, neither in the store nor in a row before them. A row that the import has staged under the
- * same line already counts as staged. The others are for lk_txn_import_stage(), in their order,
- * which says what is wrong: then all is as if every row had gone that way.
+ * Stage many rows of one scope at a time, which is quicker: those that nothing is in the way of,
+ * neither in the store nor in a row before them, or some of these. A row that the import has staged
+ * under the same line already counts as staged. The others are for lk_txn_import_stage(), in their
+ * order, which says what is wrong: then all is as if every row had gone that way.
  */
-#define LK_STAGE_MAX 256u
+#define LK_STAGE_MAX 1024u
 struct lk_stage {
     int64_t line;
     struct lk_enrollment *e; /* NULL: there is no row here */

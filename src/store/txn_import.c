@@ -1,6 +1,7 @@
 /* Imports: arguments are checked, keys, etags and times are set. */
 #include "store/sql_int.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum lk_err
@@ -32,56 +33,65 @@ lk_txn_import_stage(struct lk_txn *tx, int64_t import_id, int64_t line, struct l
     return sq_import_stage(tx, &key, e, conflict);
 }
 
-/* The rows that can be tried together, and which of rows each is; a bad one is left alone. */
-static size_t
-stage_gather(struct lk_txn *tx, int64_t import_id, const char *scope, struct lk_stage *rows,
-             size_t count, struct sq_stage *set, size_t *of)
+struct gathered {
+    size_t count;
+    size_t of[LK_STAGE_MAX]; /* which of the caller's rows each is */
+    struct sq_stage rows[LK_STAGE_MAX];
+};
+
+static void
+gathered_free(struct gathered *g)
+{
+    free(g);
+}
+LK_DEFINE_AUTO(struct gathered, gathered, gathered_free);
+
+/* The rows that can be tried together; a bad one is left alone. */
+static void
+rows_gather(struct lk_txn *tx, int64_t import_id, const char *scope, struct lk_stage *rows,
+            size_t count, struct gathered *g)
 {
     struct lk_conflict unused;
-    size_t n = 0;
 
     for (size_t i = 0; i < count; i++) {
         struct lk_enrollment *e = rows[i].e;
 
+        rows[i].staged = false;
         if (e == NULL || strcmp(e->scope, scope) != 0) {
             continue;
         }
         e->import_id = import_id;
         e->import_line = rows[i].line;
         e->created_ms = tx->now_ms;
-        if (store_enrollment_check(tx, e, &set[n].key, &unused) == LK_OK) {
-            set[n].e = e;
-            of[n++] = i;
+        if (store_enrollment_check(tx, e, &g->rows[g->count].key, &unused) == LK_OK) {
+            g->rows[g->count].e = e;
+            g->of[g->count++] = i;
         }
     }
-    return n;
 }
 
 enum lk_err
 lk_txn_import_stage_many(struct lk_txn *tx, int64_t import_id, struct lk_stage *rows, size_t count)
 {
-    struct sq_stage set[LK_STAGE_MAX] = {{.staged = false}};
+    LK_AUTO(gathered) struct gathered *g = NULL;
     struct sq_import import;
-    size_t of[LK_STAGE_MAX], n = 0;
     enum lk_err err;
 
     if (!tx->writable || count > LK_STAGE_MAX) {
         return LK_ERR_ARG;
     }
-    for (size_t i = 0; i < count; i++) {
-        rows[i].staged = false;
-    }
     if ((err = sq_import_staging(tx, import_id, &import)) != LK_OK) {
         return err;
     }
-    if (tx->conn->engine->stage != NULL) {
-        n = stage_gather(tx, import_id, import.scope, rows, count, set, of);
+    if ((g = (struct gathered *)calloc(1, sizeof(*g))) == NULL) {
+        return LK_ERR_NOMEM;
     }
-    if (n > 0 && (err = sq_import_stage_many(tx, &import, set, n)) != LK_OK) {
+    rows_gather(tx, import_id, import.scope, rows, count, g);
+    if (g->count > 0 && (err = sq_import_stage_many(tx, &import, g->rows, g->count)) != LK_OK) {
         return err;
     }
-    for (size_t i = 0; i < n; i++) {
-        rows[of[i]].staged = set[i].staged;
+    for (size_t i = 0; i < g->count; i++) {
+        rows[g->of[i]].staged = g->rows[i].staged;
     }
     return LK_OK;
 }

@@ -763,6 +763,54 @@ import_many(void **state)
     assert_string_equal(ids, "new-c");
 }
 
+static enum lk_err
+halves_stage(struct lk_txn *tx, void *arg)
+{
+    struct batch *b = (struct batch *)arg;
+    enum lk_err err = lk_txn_import_stage_many(tx, b->import, b->rows, 3);
+
+    assert_true(err != LK_OK || (b->rows[0].staged && !b->rows[1].staged));
+    for (int i = 1; i < 3 && err == LK_OK; i++) {
+        b->err[i] = b->rows[i].staged
+                        ? LK_OK
+                        : lk_txn_import_stage(tx, b->import, i, &b->e[i], &b->conflict[i]);
+    }
+    return err;
+}
+
+/* Of a row one of whose keys is another's, none of the keys stays, and the next row can have it. */
+static void
+import_many_halves(void **state)
+{
+    struct fixture *f = (struct fixture *)*state;
+    struct batch b = {.import = 0};
+    struct lk_enrollment live;
+    char id[LK_REGISTRATION_ID_MAX + 1];
+    int64_t rows;
+
+    enrollment_make(&live, "live", 1);
+    assert_int_equal(do_create(f, &live, NULL), LK_OK);
+    assert_int_equal(do_import_begin(f, &b.import), LK_OK);
+    enrollment_make(&b.e[0], "first", 10);
+    enrollment_make(&b.e[1], "half", 11);
+    b.e[1].eks[1] = live.eks[0];
+    b.e[1].eks_count = 2;
+    enrollment_make(&b.e[2], "next", 11);
+    for (int i = 0; i < 3; i++) {
+        b.rows[i] = (struct lk_stage){i, &b.e[i], false};
+    }
+    assert_int_equal(in_write(f, halves_stage, &b), LK_OK);
+    conflict_is(&b, 1, "live", true, 0);
+    assert_int_equal(b.err[2], LK_OK);
+    assert_int_equal(do_finish(f, b.import, &rows), LK_OK);
+    assert_int_equal(rows, 2);
+    assert_int_equal(do_by_ek(f, 11, id), LK_OK);
+    assert_string_equal(id, "next");
+    assert_int_equal(do_get(f, "half", &live), LK_ERR_NOT_FOUND);
+    assert_int_equal(do_by_ek(f, 1, id), LK_OK);
+    assert_string_equal(id, "live");
+}
+
 /* Every member of a row comes back, at its largest too, and numbers go on behind the rows. */
 static void
 import_many_members(void **state)
@@ -1508,6 +1556,7 @@ main(int argc, char **argv)
         CASE(import_of_another_scope),
         CASE(import_goes_on_after_conflict),
         CASE(import_many),
+        CASE(import_many_halves),
         CASE(import_many_members),
         CASE(import_many_misused),
         CASE(registration_roundtrip),
