@@ -1,6 +1,64 @@
 #include "base/json.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+/* ---- the guard ------------------------------------------------------------------------------- */
+
+/* More than the largest body of a stranger's becomes: of its 96 KiB each "1," takes 50 bytes. */
+#define RESERVE ((size_t)4 * 1024 * 1024)
+
+static bool is_guarded;
+static _Atomic(void *) reserve; /* NULL: given up */
+
+static void *
+guarded_alloc(size_t len)
+{
+    void *p = malloc(len);
+
+    if (p == NULL) {
+        free(atomic_exchange(&reserve, NULL));
+        p = malloc(len);
+    }
+    if (p == NULL) {
+        lk_log(LK_LOG_ERROR, "memory.exhausted", LK_F_INT("wanted", (int64_t)len));
+        _exit(lk_err_exit_code(LK_ERR_NOMEM));
+    }
+    return p;
+}
+
+/* There is a reserve, or there is one again. */
+static enum lk_err
+reserve_fill(void)
+{
+    void *none = NULL, *fresh;
+
+    if (atomic_load(&reserve) != NULL) {
+        return LK_OK;
+    }
+    if ((fresh = malloc(RESERVE)) == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    if (!atomic_compare_exchange_strong(&reserve, &none, fresh)) {
+        free(fresh); /* another thread was faster */
+    }
+    return LK_OK;
+}
+
+enum lk_err
+lk_json_guard(void)
+{
+    is_guarded = true;
+    json_set_alloc_funcs(guarded_alloc, free);
+    return reserve_fill();
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /*
  * Nesting is counted before the parser runs: jansson recurses, and its own limit is 2048. Strings
@@ -76,6 +134,10 @@ lk_json_parse(const void *text, size_t len, bool any_value, char error[LK_JSON_E
     LK_AUTO(json) json_t *value = NULL;
     json_error_t e = {.position = 0};
 
+    if (is_guarded && reserve_fill() != LK_OK) {
+        say(error, "out of memory", 0);
+        return LK_ERR_NOMEM;
+    }
     if (deep < len) {
         say(error, "JSON nested too deeply", deep);
         return LK_ERR_FORMAT;
@@ -92,6 +154,8 @@ lk_json_parse(const void *text, size_t len, bool any_value, char error[LK_JSON_E
     *ret = json_take(&value);
     return LK_OK;
 }
+
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* What the dump callback appends to, and why it stopped. */
 struct sink {

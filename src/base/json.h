@@ -21,6 +21,16 @@ LK_DEFINE_AUTO(json_t, json, json_decref);
 LK_MUST_CHECK enum lk_err lk_json_parse(const void *text, size_t len, bool any_value,
                                         char error[LK_JSON_ERROR_CAP], json_t **ret);
 
+/*
+ * For a process that must not be harmed by what strangers send while memory runs out: jansson
+ * (2.14) overlooks that it got none for a string that it reads, and then writes past the end of a
+ * shorter one. With the guard it always gets some: a reserve is given up for what is being read at
+ * that moment, and until there is one again lk_json_parse() is LK_ERR_NOMEM at once. When even that
+ * was not enough the process ends with a line in the log. Once, before threads are started;
+ * LK_ERR_NOMEM.
+ */
+LK_MUST_CHECK enum lk_err lk_json_guard(void);
+
 /* Append value as compact JSON in insertion order. */
 LK_MUST_CHECK enum lk_err lk_json_write(const json_t *value, struct lk_buf *ret);
 

@@ -5,6 +5,7 @@
 #include <sysexits.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "crypto/crypto.h"
 #include "daemon/daemon.h"
 
@@ -111,7 +112,7 @@ main(int argc, char **argv)
         (void)fprintf(stderr, "latchkeyd: unexpected argument: see latchkeyd --help\n");
         return EX_USAGE;
     }
-    if ((err = lk_crypto_init()) != LK_OK) {
+    if ((err = lk_crypto_init()) != LK_OK || (err = lk_json_guard()) != LK_OK) {
         (void)fprintf(stderr, "latchkeyd: %s\n", lk_err_text(err));
         return lk_err_exit_code(err);
     }
