@@ -139,8 +139,10 @@ answer_accepted(struct lk_device_call *c, const struct lk_reg_answer *answer)
     enum lk_err err = lk_dps_operation_format(&answer->state, false, &body);
 
     call_log(c, LK_LOG_DEBUG, "registration.accepted", 202, answer->reason, answer);
-    lk_http_reply_header(c->req, "Retry-After", RETRY_AFTER_S);
-    location_add(c);
+    if (err == LK_OK) {
+        lk_http_reply_header(c->req, "Retry-After", RETRY_AFTER_S);
+        location_add(c);
+    }
     reply_or_fail(c, 202, err, &body);
 }
 
@@ -169,7 +171,7 @@ answer_state(struct lk_device_call *c, const struct lk_reg_answer *answer)
                                                     : lk_dps_operation_format(state, true, &body);
 
     state_log(c, answer);
-    if (state->status == LK_DPS_ASSIGNING) {
+    if (err == LK_OK && state->status == LK_DPS_ASSIGNING) {
         lk_http_reply_header(c->req, "Retry-After", RETRY_AFTER_S);
     }
     reply_or_fail(c, 200, err, &body);

@@ -507,6 +507,7 @@ lk_conn_start(struct lk_http_server *s, int fd, const struct sockaddr_storage *a
         lk_peers_remove(&s->peers, net);
         (void)close(fd);
         free(c);
+        lk_http_accept_failed(s, ENOMEM);
         return;
     }
     c->server = s;

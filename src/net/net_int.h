@@ -48,6 +48,7 @@ struct lk_http_request {
     struct lk_http_parse parse;
     struct lk_buf reply_headers;
     bool has_content_type;
+    bool has_lost_header; /* out of memory: there will be no answer */
     int64_t started_us;
     char id[LK_HTTP_ID_CAP];
 };
@@ -122,6 +123,9 @@ int64_t lk_http_now_ms(void); /* monotonic, coarse */
 /* One line about a peer, unless there were too many this second. status 0 leaves it out. */
 void lk_http_log(struct lk_http_server *s, const char *event, const char *reason, const char *peer,
                  const char *request_id, int status);
+
+/* A connection could not be taken for want of descriptors or memory; why is an errno. */
+void lk_http_accept_failed(struct lk_http_server *s, int why);
 
 /* A connection has left; ends a drain. */
 void lk_http_server_conn_closed(struct lk_http_server *s);

@@ -10,7 +10,8 @@
 
 #include "net/chars.h"
 
-#define DECIMAL_CAP 21u /* digits of 2^64 and a NUL */
+#define RETRY_AFTER_S "5" /* of a refusal for want of memory */
+#define DECIMAL_CAP 21u   /* digits of 2^64 and a NUL */
 
 /* snprintf() is a tenth of what a small answer costs. */
 static const char *
@@ -114,7 +115,9 @@ answer(struct lk_http_request *req, int status, const void *body, size_t body_le
     }
     close_after = close_after || s->is_draining || !req->parse.keep_alive;
     lk_buf_reset(&s->answer);
-    err = answer_put(req, status, body, body_len, close_after, &s->answer);
+    /* Whoever gets no answer asks again; a page without the name of the next would be the last. */
+    err = req->has_lost_header ? LK_ERR_NOMEM
+                               : answer_put(req, status, body, body_len, close_after, &s->answer);
     lk_http_request_free(req);
     lk_conn_answer(c, err == LK_OK ? &s->answer : NULL, close_after);
 }
@@ -138,6 +141,9 @@ lk_http_reply_refusal(struct lk_http_request *req, int status)
     int len = snprintf(body, sizeof(body), "{\"message\":\"%s\"}", status_text(status));
 
     assert(len > 0 && (size_t)len < sizeof(body)); /* the longest status has 31 letters */
+    if (status == 503) {
+        lk_http_reply_header(req, "Retry-After", RETRY_AFTER_S);
+    }
     answer(req, status, body, (size_t)len, true);
 }
 
@@ -154,7 +160,8 @@ lk_http_reply_header(struct lk_http_request *req, const char *name, const char *
         }
     }
     if (puts_all(b, texts, LK_ARRAY_LEN(texts)) != LK_OK) {
-        b->len = old_len; /* an answer without the header beats none */
+        b->len = old_len;
+        req->has_lost_header = true;
         return;
     }
     if (strcasecmp(name, "content-type") == 0) {

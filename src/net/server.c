@@ -156,22 +156,29 @@ accepted(struct lk_http_server *s, int fd, const struct sockaddr_storage *addres
     ticking_set(s, s->conns_count > 0);
 }
 
-/* Out of descriptors or memory: what waits stays in the backlog for a moment, and nothing spins. */
-static void
-accept_pause(struct lk_http_server *s, int why)
+void
+lk_http_accept_failed(struct lk_http_server *s, int why)
 {
-    const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000L};
     int64_t now_ms = lk_http_now_ms();
 
     lk_metric_add(LK_M_HTTP_ACCEPTS_FAILED, 1);
-    if (event_add(s->accept_again, &pause) == 0) {
-        (void)event_del(s->listener);
-    }
     if (s->accept_told_ms == 0 || now_ms - s->accept_told_ms >= ACCEPT_TELL_MS) {
         s->accept_told_ms = now_ms;
         lk_log(LK_LOG_ERROR, "net.accept_failed", LK_F_TEXT("reason", strerror(why)),
                LK_F_INT("connections", (int64_t)s->conns_count));
     }
+}
+
+/* Out of descriptors or memory: what waits stays in the backlog for a moment, and nothing spins. */
+static void
+accept_pause(struct lk_http_server *s, int why)
+{
+    const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000L};
+
+    if (event_add(s->accept_again, &pause) == 0) {
+        (void)event_del(s->listener);
+    }
+    lk_http_accept_failed(s, why);
 }
 
 static void
