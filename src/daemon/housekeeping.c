@@ -153,6 +153,7 @@ lk_daemon_housekeeping_new(struct lk_daemon *d)
         (err = lk_timer_new(d->loop, trim, d, &d->trim.timer)) != LK_OK) {
         return err;
     }
+    lk_daemon_watch(d); /* what the clock is now */
     lk_timer_arm(d->trim.timer, TRIM_FIRST_MS);
     lk_timer_arm(d->tick, TICK_MS);
     lk_timer_arm(d->sweep.timer, SWEEP_FIRST_MS);

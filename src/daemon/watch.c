@@ -62,7 +62,7 @@ clock_look(struct lk_daemon *d)
     int64_t ahead_ms = unix_ms - lk_clock_mono_ms(&lk_clock_system);
     int64_t jump_ms = ahead_ms - d->clock_ahead_ms;
 
-    if (d->ticks > 1 && (jump_ms > JUMP_MS || jump_ms < -JUMP_MS)) {
+    if (d->ticks > 0 && (jump_ms > JUMP_MS || jump_ms < -JUMP_MS)) {
         lk_log(LK_LOG_WARNING, "clock.jumped", LK_F_INT("seconds", jump_ms / 1000));
     }
     d->clock_ahead_ms = ahead_ms;

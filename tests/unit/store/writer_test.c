@@ -395,6 +395,8 @@ disk_full(void **state)
     struct gate gate;
     char path[160];
     struct stat st;
+    uint64_t seen = 0;
+    char words[LK_STORE_ERROR_CAP];
 
     put_init(&before, "before", 0);
     lk_store_write(f->s, &before.job);
@@ -415,12 +417,16 @@ disk_full(void **state)
         assert_false(registered(f, puts[i].id));
     }
     assert_true(strlen(puts[49].text) > 0);
+    assert_true(lk_store_failed(f->st, &seen, words));
+    assert_string_equal(words, puts[49].text);
+    assert_false(lk_store_failed(f->st, &seen, words)); /* once for each */
     assert_true(registered(f, "before0"));
     file_size_limit(0);
     put_init(&after, "after", 0);
     lk_store_write(f->s, &after.job);
     session_pump(f->s, &after.done);
     assert_int_equal(after.result, LK_OK);
+    assert_false(lk_store_failed(f->st, &seen, words));
     fixture_reopen(f);
     assert_true(registered(f, "before0") && registered(f, "after0"));
     assert_false(registered(f, "d0"));
