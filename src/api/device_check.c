@@ -65,6 +65,9 @@ check_path(struct lk_device_call *c, struct lk_device_fault *ret)
         return fault(ret, LK_DPS_BAD_REQUEST, "path.escape",
                      "The path has a broken percent-escape or a NUL");
     }
+    if (err == LK_ERR_NOMEM) {
+        return fault(ret, LK_DPS_UNAVAILABLE, "path.memory", "Busy, try again later");
+    }
     if (err == LK_OK) {
         c->op = operation_of(&c->path);
     }

@@ -391,6 +391,10 @@ call_route(struct lk_service_call *c)
         answer_fault(c);
         return false;
     }
+    if (err == LK_ERR_NOMEM) {
+        answer_failure(c, err);
+        return false;
+    }
     if (err != LK_OK) {
         bool form = err == LK_ERR_FORMAT;
 

@@ -37,7 +37,7 @@ static const struct row {
                     502, EX_PROTOCOL},
     [LK_ERR_PROTOCOL] = {"protocol", "the peer answered outside the protocol", LK_KIND_PEER, 502,
                          EX_PROTOCOL},
-    [LK_ERR_CRYPTO] = {"crypto", "the cryptographic library failed", LK_KIND_GIVE_UP, 500,
+    [LK_ERR_CRYPTO] = {"crypto", "the cryptographic library failed", LK_KIND_RETRY, 503,
                        EX_SOFTWARE},
     [LK_ERR_STORE] = {"store", "the database failed", LK_KIND_RETRY, 503, EX_IOERR},
     [LK_ERR_SCHEMA] = {"schema", "the database has no schema, or one newer than this program",

@@ -22,6 +22,13 @@ struct lk_algs {
 /* Fetches on the first call; NULL when the library could not provide one of them. */
 const struct lk_algs *lk_algs_get(void);
 
+/*
+ * After a call of OpenSSL's that judges what a peer sent has failed: LK_ERR_NOMEM when it was for
+ * want of memory, else verdict. Empties this thread's queue of errors, which would mislead its next
+ * TLS call; it has to be empty before.
+ */
+enum lk_err lk_crypto_verdict(enum lk_err verdict);
+
 /* The *_free functions of these also wipe: a context holds keys and message blocks. */
 LK_DEFINE_AUTO(EVP_MD_CTX, md_ctx, EVP_MD_CTX_free);
 LK_DEFINE_AUTO(EVP_CIPHER_CTX, cipher_ctx, EVP_CIPHER_CTX_free);

@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
+#include "crypto/crypto_int.h"
 #include "crypto/ek_cert_int.h"
 
 #define OID_MANUFACTURER "2.23.133.2.1"
@@ -268,8 +269,9 @@ der_read(const void *data, size_t len, const char **ret_why, X509 **ret,
     if (len > LK_EK_CERT_MAX) {
         return judged(LK_ERR_LIMIT, "ek_cert.too_long", ret_why);
     }
+    ERR_clear_error();
     if ((x509 = d2i_X509(NULL, &p, (long)len)) == NULL) {
-        return judged(LK_ERR_FORMAT, "ek_cert.malformed", ret_why);
+        return judged(lk_crypto_verdict(LK_ERR_FORMAT), "ek_cert.malformed", ret_why);
     }
     if (!is_padding(p, len - (size_t)(p - (const unsigned char *)data))) {
         return judged(LK_ERR_FORMAT, "ek_cert.trailing", ret_why);

@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/x509_vfy.h>
 
+#include "crypto/crypto_int.h"
 #include "crypto/ek_cert_int.h"
 
 #define SECURITY_BITS_MIN 112 /* RSA-2048 and SHA-256; SHA-1 is below */
@@ -78,9 +79,13 @@ static enum lk_err
 cert_push(cert_stack *stack, const void *der, size_t len)
 {
     const unsigned char *p = der;
-    LK_AUTO(ek_x509) X509 *x509 = d2i_X509(NULL, &p, (long)len);
+    LK_AUTO(ek_x509) X509 *x509 = NULL;
 
-    if (x509 == NULL || p != (const unsigned char *)der + len) {
+    ERR_clear_error();
+    if ((x509 = d2i_X509(NULL, &p, (long)len)) == NULL) {
+        return lk_crypto_verdict(LK_ERR_FORMAT);
+    }
+    if (p != (const unsigned char *)der + len) {
         return LK_ERR_FORMAT;
     }
     if (sk_X509_push(stack, x509) <= 0) {

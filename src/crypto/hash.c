@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/obj_mac.h>
 
 #define HASH_BLOCK_MAX 128u /* bytes of SHA-384's input block */
@@ -29,6 +30,19 @@ algs_fetch(void)
     algs_complete = algs.sha256 != NULL && algs.sha384 != NULL && algs.aes128_cfb != NULL &&
                     algs.aes256_cfb != NULL && algs.aes256_gcm != NULL && algs.p256 != NULL &&
                     algs.p384 != NULL;
+}
+
+enum lk_err
+lk_crypto_verdict(enum lk_err verdict)
+{
+    unsigned long code;
+
+    while ((code = ERR_get_error()) != 0) {
+        if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) {
+            verdict = LK_ERR_NOMEM;
+        }
+    }
+    return verdict;
 }
 
 const struct lk_algs *

@@ -155,10 +155,12 @@ point_load(const EC_GROUP *group, size_t len, const uint8_t *x, const uint8_t *y
         return LK_ERR_CRYPTO;
     }
     /* OpenSSL would reduce them; and both curves have cofactor 1, so being on it is enough. */
-    if (BN_cmp(bx, p) >= 0 || BN_cmp(by, p) >= 0 ||
-        EC_POINT_set_affine_coordinates(group, point, bx, by, ctx) != 1) {
-        ERR_clear_error(); /* a peer's bad point must not linger for this thread's next TLS call */
+    if (BN_cmp(bx, p) >= 0 || BN_cmp(by, p) >= 0) {
         return LK_ERR_FORMAT;
+    }
+    ERR_clear_error();
+    if (EC_POINT_set_affine_coordinates(group, point, bx, by, ctx) != 1) {
+        return lk_crypto_verdict(LK_ERR_FORMAT);
     }
     *ret = ec_point_take(&point);
     return LK_OK;

@@ -11,6 +11,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/codec.h"
+#include "crypto/crypto_int.h"
 
 LK_DEFINE_AUTO(X509, x509, X509_free);
 LK_DEFINE_AUTO(BIO, bio, BIO_free_all);
@@ -26,18 +27,24 @@ x509s_free(STACK_OF(X509) * s)
 }
 LK_DEFINE_AUTO(STACK_OF(X509), x509s, x509s_free);
 
-static X509 *
-der_parse(const void *der, size_t len)
+static enum lk_err
+der_parse(const void *der, size_t len, X509 **ret)
 {
     const unsigned char *p = (const unsigned char *)der;
     LK_AUTO(x509) X509 *cert = NULL;
 
-    if (len > LK_X509_DER_MAX || (cert = d2i_X509(NULL, &p, (long)len)) == NULL ||
-        p != (const unsigned char *)der + len) {
-        ERR_clear_error();
-        return NULL;
+    if (len > LK_X509_DER_MAX) {
+        return LK_ERR_FORMAT;
     }
-    return x509_take(&cert);
+    ERR_clear_error();
+    if ((cert = d2i_X509(NULL, &p, (long)len)) == NULL) {
+        return lk_crypto_verdict(LK_ERR_FORMAT);
+    }
+    if (p != (const unsigned char *)der + len) {
+        return LK_ERR_FORMAT;
+    }
+    *ret = x509_take(&cert);
+    return LK_OK;
 }
 
 /* ---- what a certificate says -------------------------------------------------------------------
@@ -101,12 +108,14 @@ serial_text(const X509 *cert, char ret[LK_X509_SERIAL_CAP])
 enum lk_err
 lk_x509_read(const void *der, size_t der_len, struct lk_x509_info *ret)
 {
-    LK_AUTO(x509) X509 *cert = der_parse(der, der_len);
+    LK_AUTO(x509) X509 *cert = NULL;
     struct lk_x509_info info;
     enum lk_err err;
 
-    if (cert == NULL || X509_get_version(cert) < X509_VERSION_1 ||
-        X509_get_version(cert) > X509_VERSION_3) {
+    if ((err = der_parse(der, der_len, &cert)) != LK_OK) {
+        return err;
+    }
+    if (X509_get_version(cert) < X509_VERSION_1 || X509_get_version(cert) > X509_VERSION_3) {
         return LK_ERR_FORMAT;
     }
     memset(&info, 0, sizeof(info));
@@ -130,9 +139,9 @@ lk_x509_read(const void *der, size_t der_len, struct lk_x509_info *ret)
 bool
 lk_x509_is_ca(const void *der, size_t der_len)
 {
-    LK_AUTO(x509) X509 *cert = der_parse(der, der_len);
+    LK_AUTO(x509) X509 *cert = NULL;
 
-    return cert != NULL && X509_check_ca(cert) == 1;
+    return der_parse(der, der_len, &cert) == LK_OK && X509_check_ca(cert) == 1;
 }
 
 /* ---- text --------------------------------------------------------------------------------------
@@ -194,7 +203,7 @@ lk_x509_from_text(const void *text, size_t len, struct lk_buf *ret)
 {
     LK_AUTO_BUF struct lk_buf der = LK_BUF_INIT;
     LK_AUTO(x509) X509 *cert = NULL;
-    enum lk_err err = LK_OK;
+    enum lk_err err;
 
     if (len == 0 || len > 4 * LK_X509_DER_MAX) {
         return len == 0 ? LK_ERR_FORMAT : LK_ERR_LIMIT;
@@ -202,26 +211,24 @@ lk_x509_from_text(const void *text, size_t len, struct lk_buf *ret)
     if (has_text(text, len, "-----BEGIN")) {
         return pem_read(text, len, ret);
     }
-    cert = der_parse(text, len);
-    if (cert == NULL) {
-        if ((err = base64_read(text, len, &der)) != LK_OK) {
-            return err;
-        }
-        cert = der_parse(der.data, der.len);
+    if ((err = der_parse(text, len, &cert)) == LK_ERR_FORMAT &&
+        (err = base64_read(text, len, &der)) == LK_OK) {
+        err = der_parse(der.data, der.len, &cert);
     }
-    return cert == NULL ? LK_ERR_FORMAT : der_put(cert, ret);
+    return err != LK_OK ? err : der_put(cert, ret);
 }
 
 enum lk_err
 lk_x509_to_pem(const void *der, size_t der_len, struct lk_buf *ret)
 {
-    LK_AUTO(x509) X509 *cert = der_parse(der, der_len);
+    LK_AUTO(x509) X509 *cert = NULL;
     LK_AUTO(bio) BIO *out = BIO_new(BIO_s_mem());
     char *text = NULL;
+    enum lk_err err;
     long len;
 
-    if (cert == NULL) {
-        return LK_ERR_FORMAT;
+    if ((err = der_parse(der, der_len, &cert)) != LK_OK) {
+        return err;
     }
     if (out == NULL || PEM_write_bio_X509(out, cert) != 1 ||
         (len = BIO_get_mem_data(out, &text)) <= 0) {
@@ -273,10 +280,11 @@ static enum lk_err
 x509s_parse(const struct lk_part *certs, size_t count, STACK_OF(X509) * ret)
 {
     for (size_t i = 0; i < count; i++) {
-        LK_AUTO(x509) X509 *cert = der_parse(certs[i].data, certs[i].len);
+        LK_AUTO(x509) X509 *cert = NULL;
+        enum lk_err err = der_parse(certs[i].data, certs[i].len, &cert);
 
-        if (cert == NULL) {
-            return LK_ERR_FORMAT;
+        if (err != LK_OK) {
+            return err;
         }
         if (sk_X509_push(ret, cert) <= 0) {
             return LK_ERR_NOMEM;
@@ -326,12 +334,17 @@ chain_verify(X509_STORE *store, STACK_OF(X509) * chain, const char **ret_why)
 {
     LK_AUTO(x509_store_ctx) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     const char *why;
+    int got;
 
     if (ctx == NULL || X509_STORE_CTX_init(ctx, store, sk_X509_value(chain, 0), chain) != 1) {
         return LK_ERR_NOMEM;
     }
-    why = X509_verify_cert(ctx) == 1 ? signers_judge(X509_STORE_CTX_get0_chain(ctx))
-                                     : reason_of(X509_STORE_CTX_get_error(ctx));
+    got = X509_verify_cert(ctx);
+    if (got < 0 || X509_STORE_CTX_get_error(ctx) == X509_V_ERR_OUT_OF_MEM) {
+        return LK_ERR_NOMEM;
+    }
+    why = got == 1 ? signers_judge(X509_STORE_CTX_get0_chain(ctx))
+                   : reason_of(X509_STORE_CTX_get_error(ctx));
     *ret_why = why;
     return why == NULL ? LK_OK : LK_ERR_REFUSED;
 }

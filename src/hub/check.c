@@ -189,7 +189,11 @@ lk_hub_check_device(struct lk_hub_core *h, struct lk_txn *tx, const char *hub,
          lk_strcpy(ret->device_id, sizeof(ret->device_id), device_id) != LK_OK)) {
         return refuse(ret, "device.malformed");
     }
-    if (token_len > LK_SAS_MAX || lk_sas_parse(token, token_len, &sas) != LK_OK) {
+    err = token_len > LK_SAS_MAX ? LK_ERR_LIMIT : lk_sas_parse(token, token_len, &sas);
+    if (err == LK_ERR_NOMEM) {
+        return err;
+    }
+    if (err != LK_OK) {
         return refuse(ret, "token.malformed");
     }
     if ((err = token_judge(&sas, name, now_ms, ret)) != LK_OK) {

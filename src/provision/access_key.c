@@ -171,7 +171,12 @@ enum lk_err
 lk_access_token_parse(const char *token, size_t token_len, int64_t now_ms, struct lk_sas *sas,
                       struct lk_policy_check *ret)
 {
-    if (lk_sas_parse(token, token_len, sas) != LK_OK) {
+    enum lk_err err = lk_sas_parse(token, token_len, sas);
+
+    if (err == LK_ERR_NOMEM) {
+        return err;
+    }
+    if (err != LK_OK) {
         return lk_access_refuse("token.malformed", ret);
     }
     if (!lk_policy_name_ok(sas->key_name, strlen(sas->key_name))) {

@@ -83,30 +83,38 @@ lk_op_link(const struct lk_reg_op *op, const struct lk_hub *hub)
     return lk_provision_link(op->p, hub);
 }
 
-/* NULL and *ret_why when there is none (service-api.md section 10). */
-static const struct lk_hub *
-hub_choose(const struct lk_reg_op *op, const char **ret_why)
+/*
+ * *ret NULL and *ret_why when there is none (service-api.md section 10). An error is ours, and says
+ * nothing of what there is.
+ */
+static enum lk_err
+hub_choose(const struct lk_reg_op *op, const char **ret_why, const struct lk_hub **ret)
 {
     const struct lk_enrollment *e = &op->enrollment;
     const char *kept = lk_kept_hub(op);
     const struct lk_allocation_terms terms = {op->scope_allocation, op->req.region};
     const struct lk_hub *hub = NULL, *hubs;
     size_t count;
+    enum lk_err err;
 
+    *ret = NULL;
     if (kept != NULL) {
         *ret_why = "The device keeps its hub, and that is no longer linked";
         hub = lk_op_hub_find(op, kept);
     } else {
         hubs = lk_op_hubs(op, &count);
-        *ret_why = lk_allocate(e, &terms, hubs, count, &hub) == LK_ERR_CRYPTO
-                       ? "Internal error"
-                       : "No linked hub fits the enrollment";
+        err = lk_allocate(e, &terms, hubs, count, &hub);
+        if (err != LK_OK && err != LK_ERR_NOT_FOUND && err != LK_ERR_UNSUPPORTED) {
+            return err;
+        }
+        *ret_why = "No linked hub fits the enrollment";
     }
     if (hub != NULL && lk_op_link(op, hub)->ops == NULL) {
         *ret_why = "Hubs of this kind are not served here";
-        return NULL;
+        return LK_OK;
     }
-    return hub;
+    *ret = hub;
+    return LK_OK;
 }
 
 /* "1.{16 hexadecimal digits}.{GUID}", as the ids of the replaced service look. */
@@ -300,11 +308,14 @@ outlook_record(struct lk_reg_op *op, struct lk_registration *next)
 {
     const char *why;
     const struct lk_hub *hub;
+    enum lk_err err;
 
     if (lk_custom_is(op)) {
         return lk_custom_record(op, next);
     }
-    hub = hub_choose(op, &why);
+    if ((err = hub_choose(op, &why, &hub)) != LK_OK) {
+        return err;
+    }
     return hub == NULL ? lk_failure_record(op, LK_DPS_NO_HUB, why, next)
                        : lk_assignment_record(op, hub, next);
 }

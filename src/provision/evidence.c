@@ -113,11 +113,16 @@ lk_token_judge(struct lk_reg_op *op, const char **ret_why)
     const char *token = op->req.token;
     size_t len = token == NULL ? 0 : strlen(token);
     const char *skn = op->sas.key_name;
+    enum lk_err err;
 
     if (token == NULL) {
         return judged(LK_ERR_REFUSED, "token.missing", ret_why);
     }
-    if (len > LK_SAS_MAX || lk_sas_parse(token, len, &op->sas) != LK_OK) {
+    err = len > LK_SAS_MAX ? LK_ERR_LIMIT : lk_sas_parse(token, len, &op->sas);
+    if (err == LK_ERR_NOMEM) {
+        return err;
+    }
+    if (err != LK_OK) {
         return judged(LK_ERR_REFUSED, "token.malformed", ret_why);
     }
     if (!resource_is_own(op)) {

@@ -68,9 +68,9 @@ class Device:
     def challenge(self, flow):
         """First register; the nonce key."""
         answer = self.ask(self.dialect.register(flow))
-        body = answer.json()
-        if answer.status != 401 or "authenticationKey" not in body:
+        if answer.status != 401 or "authenticationKey" not in answer.json():
             raise NotRegistered(answer)
+        body = answer.json()
         assert "status" not in body and "errorCode" not in body, body
         flow.key_name = body["keyName"]
         return self.tpm.open(base64.b64decode(body["authenticationKey"], validate=True))

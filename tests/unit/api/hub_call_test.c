@@ -344,9 +344,11 @@ method_not_answered(void **state)
         int status;
         const char *name;
     } rows[] = {
-        {LK_ERR_NOT_FOUND, 404, "DeviceNotOnline"}, {LK_ERR_TIMEOUT, 504, "GatewayTimeout"},
-        {LK_ERR_BUSY, 503, "ServiceUnavailable"},   {LK_ERR_NOMEM, 503, "ServiceUnavailable"},
-        {LK_ERR_CRYPTO, 500, "ServerError"},
+        {LK_ERR_NOT_FOUND, 404, "DeviceNotOnline"},
+        {LK_ERR_TIMEOUT, 504, "GatewayTimeout"},
+        {LK_ERR_BUSY, 503, "ServiceUnavailable"},
+        {LK_ERR_NOMEM, 503, "ServiceUnavailable"},
+        {LK_ERR_IO, 500, "ServerError"},
     };
     struct stage *s = *state;
 

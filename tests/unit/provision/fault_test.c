@@ -105,12 +105,12 @@ challenge_without_randomness(void **state)
         draws_left = n;
         f->device.id = "nobody";
         rig_register(&f->device, NULL, &a);
-        assert_fault(&a, LK_REG_ERROR, LK_ERR_CRYPTO);
+        assert_fault(&a, LK_REG_BUSY, LK_ERR_CRYPTO);
         draws_left = n;
         f->device.id = "dev-1";
         rig_register(&f->device, NULL, &a);
         if (a.verdict != LK_REG_CHALLENGE) {
-            assert_fault(&a, LK_REG_ERROR, LK_ERR_CRYPTO);
+            assert_fault(&a, LK_REG_BUSY, LK_ERR_CRYPTO);
         }
     }
     assert_true(n > 3);
@@ -132,7 +132,7 @@ assignment_without_randomness(void **state)
         if (a.verdict == LK_REG_ACCEPTED) {
             break;
         }
-        assert_fault(&a, LK_REG_ERROR, LK_ERR_CRYPTO);
+        assert_fault(&a, LK_REG_BUSY, LK_ERR_CRYPTO);
         assert_nothing_left(f);
     }
     assert_true(n > 4);
