@@ -65,6 +65,7 @@ struct lk_service_api_config {
     uint32_t bulk_max;          /* items of one bulk request */
     bool audit_reads;           /* each call that reads waits for an audit record of its own */
     bool signatures_required;   /* what devices prove themselves by comes from signed manifests */
+    bool links_hubs;            /* hub-allow lists places: hubs there can be linked */
 };
 LK_MUST_CHECK enum lk_err lk_service_api_new(const struct lk_service_api_config *config,
                                              struct lk_service_api **ret);

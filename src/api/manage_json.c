@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/codec.h"
+#include "net/regions.h"
 #include "wire/members.h"
 
 /* ---- members ----------------------------------------------------------------------------------
@@ -110,6 +111,96 @@ lk_hub_json_parse(const json_t *object, struct lk_hub *ret)
     hub.weight = (uint32_t)weight;
     hub.allocatable = json_is_true(allocatable);
     *ret = hub;
+    return LK_OK;
+}
+
+enum lk_err
+lk_hub_request_put(const struct lk_hub_request *r, json_t *object)
+{
+    const struct lk_hub_change *c = &r->change;
+    enum lk_err err;
+
+    if ((c->weight != 0 &&
+         (err = lk_member_put(object, "weight", json_integer(c->weight))) != LK_OK) ||
+        (c->has_allocatable &&
+         (err = lk_member_put(object, "allocatable", json_boolean(c->allocatable))) != LK_OK) ||
+        (c->region != NULL && (err = lk_member_text(object, "region", c->region)) != LK_OK) ||
+        (r->connection != NULL &&
+         (err = lk_member_text(object, "connectionString", r->connection)) != LK_OK) ||
+        (r->authorities != NULL &&
+         (err = lk_member_text(object, "authorities", r->authorities)) != LK_OK)) {
+        return err;
+    }
+    return LK_OK;
+}
+
+static enum lk_err
+change_parse(const json_t *object, struct lk_svc_fault *fault, struct lk_hub_change *ret)
+{
+    const json_t *allocatable = json_object_get(object, "allocatable");
+    int32_t weight = 0;
+    enum lk_err err;
+
+    if (lk_member_get_int32(object, "weight", &weight) != LK_OK || weight < 0 ||
+        weight > (int32_t)LK_HUB_WEIGHT_MAX ||
+        (weight == 0 && json_is_integer(json_object_get(object, "weight")))) {
+        return lk_svc_fault(fault, LK_SVC_BAD_REQUEST, "weight: expected a number from 1 to %u",
+                            LK_HUB_WEIGHT_MAX);
+    }
+    if ((err = lk_svc_bool(object, "allocatable", fault, &ret->allocatable)) != LK_OK ||
+        (err = lk_svc_text(object, "region", LK_SVC_BAD_REQUEST, fault, &ret->region)) != LK_OK) {
+        return err;
+    }
+    if (ret->region != NULL && ret->region[0] != '\0' && !lk_region_ok(ret->region)) {
+        return lk_svc_fault(fault, LK_SVC_BAD_REQUEST,
+                            "region: expected at most %u letters, digits and -", LK_REGION_MAX);
+    }
+    ret->weight = (uint32_t)weight;
+    ret->has_allocatable = json_is_boolean(allocatable);
+    return LK_OK;
+}
+
+enum lk_err
+lk_hub_request_parse(const json_t *object, struct lk_svc_fault *fault, struct lk_hub_request *ret)
+{
+    struct lk_hub_request r = {.connection = NULL};
+    enum lk_err err;
+
+    if ((err = change_parse(object, fault, &r.change)) != LK_OK ||
+        (err = lk_svc_text(object, "connectionString", LK_SVC_BAD_REQUEST, fault, &r.connection)) !=
+            LK_OK ||
+        (err = lk_svc_text(object, "authorities", LK_SVC_BAD_REQUEST, fault, &r.authorities)) !=
+            LK_OK) {
+        return err;
+    }
+    if (r.authorities != NULL && r.connection == NULL) {
+        return lk_svc_fault(fault, LK_SVC_BAD_REQUEST, "authorities: goes with connectionString");
+    }
+    *ret = r;
+    return LK_OK;
+}
+
+enum lk_err
+lk_hub_removal_json_put(const struct lk_hub_removal *r, json_t *object)
+{
+    enum lk_err err =
+        lk_member_put(object, "identities", json_integer((json_int_t)r->identities_count));
+
+    return err != LK_OK ? err : lk_member_put(object, "left", json_boolean(r->left));
+}
+
+enum lk_err
+lk_hub_removal_json_parse(const json_t *object, struct lk_hub_removal *ret)
+{
+    const json_t *identities = json_object_get(object, "identities");
+    const json_t *left = json_object_get(object, "left");
+
+    if (!json_is_integer(identities) || json_integer_value(identities) < 0 ||
+        !json_is_boolean(left)) {
+        return LK_ERR_FORMAT;
+    }
+    ret->identities_count = (size_t)json_integer_value(identities);
+    ret->left = json_is_true(left);
     return LK_OK;
 }
 

@@ -3,6 +3,12 @@
  * encoder beside its decoder. No answer has a key in it, but of a policy to who has just made it.
  *
  *   GET  hubs               array of {name, kind, weight, allocatable, region, createdDateTimeUtc}
+ *   PUT  hubs/{name}        {weight, allocatable, region, connectionString, authorities}, all of
+ *                           them optional: links one, with a connection string one elsewhere, whose
+ *                           certificate PEM authorities may have signed; gives such an object
+ *   PATCH hubs/{name}       the same members, of which those that are there change
+ *   DELETE hubs/{name}?force=1  {identities, left}: the first are gone; while left, the same call
+ *                           removes more of them, then the hub
  *   GET  policies           array of {name, scope, rights, createdDateTimeUtc,
  *                           lastUpdatedDateTimeUtc}, of the host's scope
  *   PUT  policies/{name}    {rights}: makes one; gives such an object, with primaryKey and
@@ -20,6 +26,7 @@
 #define LK_API_MANAGE_JSON_H
 
 #include "api/fault.h"
+#include "provision/linked_hub.h"
 #include "provision/policy.h"
 
 #define LK_SVC_NO_HUB 404210
@@ -27,12 +34,33 @@
 #define LK_SVC_NO_POLICY 404901
 #define LK_SVC_POLICY_EXISTS 409901
 #define LK_SVC_LAST_OWNER 409902
+#define LK_SVC_HUB_EXISTS 409903
+#define LK_SVC_HUB_IN_USE 409904
+#define LK_SVC_HUBS_SHARED 409905
+
+#define LK_HUB_REMOVE_ROWS                                                                         \
+    500u /* identities that one call removes: the writer is soon free again */
 
 /* All decoders: LK_ERR_FORMAT when object is not what the encoder makes. Results are initialised
  * here; texts of an audit record are borrowed from object. */
 
 LK_MUST_CHECK enum lk_err lk_hub_json_put(const struct lk_hub *hub, json_t *object);
 LK_MUST_CHECK enum lk_err lk_hub_json_parse(const json_t *object, struct lk_hub *ret);
+
+/* A change as a client sends it: connection is NULL or the string, which is secret; authorities is
+ * NULL or PEM. Texts are borrowed from object. */
+struct lk_hub_request {
+    struct lk_hub_change change; /* but for the connection */
+    const char *connection, *authorities;
+};
+LK_MUST_CHECK enum lk_err lk_hub_request_put(const struct lk_hub_request *r, json_t *object);
+/* LK_ERR_FORMAT with fault set, which quotes nothing. */
+LK_MUST_CHECK enum lk_err lk_hub_request_parse(const json_t *object, struct lk_svc_fault *fault,
+                                               struct lk_hub_request *ret);
+/* What a removal answers. */
+LK_MUST_CHECK enum lk_err lk_hub_removal_json_put(const struct lk_hub_removal *r, json_t *object);
+LK_MUST_CHECK enum lk_err lk_hub_removal_json_parse(const json_t *object,
+                                                    struct lk_hub_removal *ret);
 
 /* Rights as text, not keys. */
 LK_MUST_CHECK enum lk_err lk_policy_json_put(const struct lk_policy *p, json_t *object);

@@ -24,6 +24,7 @@ call_free(struct lk_service_call *c)
         lk_enrollment_doc_fini(&c->items[i].doc);
     }
     free(c->items);
+    lk_buf_fini(&c->sealed_connection);
     lk_buf_fini(&c->answer);
     lk_keyring_free(c->ring);
     free(c);
@@ -336,7 +337,10 @@ operation_of(const struct lk_svc_route *r)
 
     switch (r->collection) {
     case LK_SVC_HUBS:
-        return &lk_svc_hubs_list;
+        return r->action == LK_SVC_PUT      ? &lk_svc_hub_put
+               : r->action == LK_SVC_PATCH  ? &lk_svc_hub_patch
+               : r->action == LK_SVC_DELETE ? &lk_svc_hub_delete
+                                            : &lk_svc_hubs_list;
     case LK_SVC_POLICIES:
         return r->action == LK_SVC_PUT      ? &lk_svc_policy_put
                : r->action == LK_SVC_ROLL   ? &lk_svc_policy_roll
@@ -367,6 +371,7 @@ operation_of(const struct lk_svc_route *r)
     case LK_SVC_LIST:
     case LK_SVC_VERIFY:
     case LK_SVC_ROLL:
+    case LK_SVC_PATCH:
         break;
     }
     return registrations ? &lk_svc_registration_query : &lk_svc_query;
@@ -478,6 +483,7 @@ lk_service_api_new(const struct lk_service_api_config *config, struct lk_service
     api->bulk_max = config->bulk_max;
     api->audit_reads = config->audit_reads;
     api->signatures_required = config->signatures_required;
+    api->links_hubs = config->links_hubs;
     *ret = api;
     return LK_OK;
 }

@@ -6,6 +6,7 @@
 #include "api/continuation.h"
 #include "api/enrollment_json.h"
 #include "api/service_path.h"
+#include "provision/linked_hub.h"
 #include "provision/policy.h"
 #include "wire/query.h"
 
@@ -37,8 +38,9 @@ struct lk_svc_operation {
 extern const struct lk_svc_operation lk_svc_entity_put, lk_svc_entity_get, lk_svc_entity_delete,
     lk_svc_entity_mechanism, lk_svc_bulk, lk_svc_query, lk_svc_registration_get,
     lk_svc_registration_delete, lk_svc_registration_query, lk_svc_hubs_list, lk_svc_policies_list,
-    lk_svc_policy_put, lk_svc_policy_roll, lk_svc_policy_delete, lk_svc_audit_list,
-    lk_svc_audit_verify, lk_svc_imports_list, lk_svc_import_undo;
+    lk_svc_hub_put, lk_svc_hub_patch, lk_svc_hub_delete, lk_svc_policy_put, lk_svc_policy_roll,
+    lk_svc_policy_delete, lk_svc_audit_list, lk_svc_audit_verify, lk_svc_imports_list,
+    lk_svc_import_undo;
 
 struct lk_svc_bulk_item {
     struct lk_enrollment_doc doc;
@@ -71,9 +73,12 @@ struct lk_service_call {
     const char *continuation;      /* a header; NULL: from the start */
     struct lk_audit_cursor cursor; /* where a walk over audit records begins */
     uint64_t import_id;            /* that a call is about, or that a list begins before */
-    bool force;                    /* an undo takes what was changed since too */
+    bool force;                    /* what is in use goes too */
     unsigned rights;               /* of a policy to be made */
     enum lk_policy_slot slot;      /* of a key to be rolled */
+    char hub[LK_HOST_NAME_MAX + 1];
+    struct lk_hub_change hub_change; /* borrows from body and from sealed_connection */
+    struct lk_buf sealed_connection;
 
     /* the transaction's: reset whenever it is run */
     struct lk_scope scope;
@@ -146,7 +151,7 @@ struct lk_service_api {
     const struct lk_rand *rnd;
     struct lk_keyring *ring;
     size_t bulk_max;
-    bool audit_reads, signatures_required;
+    bool audit_reads, signatures_required, links_hubs;
     struct lk_log_gate gate;
     size_t pending;
 };

@@ -1,7 +1,5 @@
-/*
- * What the operators' API has below /latchkey/v1 to read: the hubs, which the vendor has in its
- * control plane, and the audit record. All of it needs the right ServiceConfig.
- */
+/* The audit record through the operators' API, below /latchkey/v1. It needs the right
+ * ServiceConfig. */
 #include <string.h>
 
 #include "api/manage_json.h"
@@ -11,26 +9,6 @@
 
 #define AUDIT_LOOK_MAX 500u   /* records that one call looks at */
 #define AUDIT_VERIFY_MAX 500u /* records that one call verifies */
-
-/* ---- hubs -------------------------------------------------------------------------------------
- */
-
-static enum lk_err
-hub_each(void *ctx, const struct lk_hub *hub)
-{
-    json_t *object = json_object();
-
-    return json_array_append_new((json_t *)ctx, object) != 0 ? LK_ERR_NOMEM
-                                                             : lk_hub_json_put(hub, object);
-}
-
-static enum lk_err
-hubs_run(struct lk_service_call *c, struct lk_txn *tx)
-{
-    LK_AUTO(json) json_t *list = json_array();
-
-    return lk_svc_answer(c, lk_txn_hub_each(tx, hub_each, list), list);
-}
 
 /* ---- audit ------------------------------------------------------------------------------------
  */
@@ -147,8 +125,6 @@ verify_run(struct lk_service_call *c, struct lk_txn *tx)
     return lk_svc_answer(c, lk_member_put(root, "more", json_boolean(more)), root);
 }
 
-const struct lk_svc_operation lk_svc_hubs_list = {
-    "hubs", LK_RIGHT_SERVICE_CONFIG, false, "list", NULL, hubs_run};
 const struct lk_svc_operation lk_svc_audit_list = {
     "audit", LK_RIGHT_SERVICE_CONFIG, false, "list", audit_form, audit_run};
 const struct lk_svc_operation lk_svc_audit_verify = {

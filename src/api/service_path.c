@@ -12,6 +12,7 @@ static const char *const collections[] = {[LK_SVC_ENROLLMENTS] = "enrollments",
 #define LISTS "GET, OPTIONS"
 #define POSTS "POST, OPTIONS"
 #define CHANGES "PUT, DELETE, OPTIONS"
+#define HUB_CHANGES "PUT, PATCH, DELETE, OPTIONS"
 static const struct own {
     const char *words[3]; /* the segments there, "*" for an id; NULL: no more */
     enum lk_http_method method;
@@ -21,6 +22,9 @@ static const struct own {
 } owns[] = {
     {{"registrations", "query"}, LK_HTTP_POST, POSTS, LK_SVC_REGISTRATIONS, LK_SVC_QUERY},
     {{"hubs"}, LK_HTTP_GET, LISTS, LK_SVC_HUBS, LK_SVC_LIST},
+    {{"hubs", "*"}, LK_HTTP_PUT, HUB_CHANGES, LK_SVC_HUBS, LK_SVC_PUT},
+    {{"hubs", "*"}, LK_HTTP_PATCH, HUB_CHANGES, LK_SVC_HUBS, LK_SVC_PATCH},
+    {{"hubs", "*"}, LK_HTTP_DELETE, HUB_CHANGES, LK_SVC_HUBS, LK_SVC_DELETE},
     {{"policies"}, LK_HTTP_GET, LISTS, LK_SVC_POLICIES, LK_SVC_LIST},
     {{"policies", "*"}, LK_HTTP_PUT, CHANGES, LK_SVC_POLICIES, LK_SVC_PUT},
     {{"policies", "*"}, LK_HTTP_DELETE, CHANGES, LK_SVC_POLICIES, LK_SVC_DELETE},

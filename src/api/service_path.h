@@ -26,7 +26,8 @@ enum lk_svc_action {
     LK_SVC_QUERY,
     LK_SVC_LIST,
     LK_SVC_VERIFY,
-    LK_SVC_ROLL
+    LK_SVC_ROLL,
+    LK_SVC_PATCH
 };
 
 struct lk_svc_route {

@@ -3,9 +3,7 @@
 
 #include <string.h>
 
-#include "base/codec.h"
 #include "net/regions.h"
-#include "provision/allocation.h"
 
 /* ---- add ------------------------------------------------------------------------------------- */
 
@@ -56,7 +54,7 @@ add_take(void *ctx, int option, const char *value)
 
 static const struct lk_cli_form add_form = {
     .usage = "latchkey hub add NAME [--connection-string FILE [--ca-file FILE]] [--weight N]\n"
-             "         [--region REGION] [--no-allocation] [--config FILE]",
+             "         [--region REGION] [--no-allocation] [SERVICE]",
     .help =
         "Add a hub. NAME is the host name that devices get to know, with a dot in it. Without\n"
         "a connection string it is an embedded one: its device identities live in the\n"
@@ -67,90 +65,95 @@ static const struct lk_cli_form add_form = {
         "                           default 1\n"
         "  --region REGION          devices of this region (client-regions in the service's\n"
         "                           configuration) come here under geoLatency allocation\n"
-        "  --no-allocation          only for enrollments that name it\n" LK_CLI_CONFIG_HELP,
+        "  --no-allocation          only for enrollments that name it\n" LK_CLI_HUB_SERVICE_HELP,
     .options = (const struct option[]){{"weight", required_argument, NULL, OPT_WEIGHT},
                                        {"region", required_argument, NULL, OPT_REGION},
                                        {"no-allocation", no_argument, NULL, OPT_NO_ALLOCATION},
                                        {"connection-string", required_argument, NULL,
                                         OPT_CONNECTION_STRING},
                                        {"ca-file", required_argument, NULL, OPT_CA_FILE},
-                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_HUB_SERVICE_OPTIONS,
                                        LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
     .take = add_take,
 };
 
-enum lk_err
-lk_cli_hub_name(const char *text, char ret[LK_HOST_NAME_MAX + 1])
-{
-    /* Azure's SDKs take what is before the first dot for the hub's short name. */
-    if (!lk_host_name_ok(text, strlen(text)) || strchr(text, '.') == NULL ||
-        lk_strcpy(ret, LK_HOST_NAME_MAX + 1, text) != LK_OK) {
-        return LK_ERR_ARG;
-    }
-    lk_ascii_lower(ret);
-    return LK_OK;
-}
-
 int
 lk_cli_hub_word(const struct lk_cli_form *form, const char *text, char ret[LK_HOST_NAME_MAX + 1])
 {
     char shown[LK_CLI_SHOWN_CAP];
 
-    if (lk_cli_hub_name(text, ret) == LK_OK) {
+    if (lk_hub_name_parse(text, ret) == LK_OK) {
         return 0;
     }
     return lk_cli_usage(form->usage, "\"%s\" is no host name with a dot in it",
                         lk_cli_shown(text, shown));
 }
 
+int
+lk_cli_hub_remote_fail(const struct lk_remote *r, enum lk_err err, const char *what)
+{
+    int code = lk_remote_fail(r, err, what);
+
+    switch (lk_remote_code(r)) {
+    case LK_SVC_HUB_IN_USE:
+    case LK_SVC_HUBS_SHARED:
+        return lk_err_exit_code(LK_ERR_REFUSED);
+    default:
+        return code;
+    }
+}
+
 static enum lk_err
 add_run(struct lk_txn *tx, void *arg)
 {
     const struct addition *a = (const struct addition *)arg;
-    struct lk_hub there = {.sealed_connection = LK_BUF_INIT};
-    enum lk_err err = lk_txn_hub_get(tx, a->hub.name, &there);
+    const struct lk_hub_author by = {.actor = a->actor};
 
-    lk_buf_fini(&there.sealed_connection);
-    if (err != LK_ERR_NOT_FOUND) {
-        return err == LK_OK ? LK_ERR_EXISTS : err;
-    }
-    return lk_cli_hub_create(tx, a->actor, &a->hub);
-}
-
-static enum lk_err
-hub_count(void *ctx, const struct lk_hub *hub)
-{
-    ++*(size_t *)ctx;
-    return LK_OK;
-}
-
-/* With one hub more than the service chooses among, it would choose none. */
-enum lk_err
-lk_cli_hub_create(struct lk_txn *tx, const char *actor, const struct lk_hub *hub)
-{
-    size_t count = 0;
-    char detail[96 + LK_REGION_MAX];
-    enum lk_err err = lk_txn_hub_each(tx, hub_count, &count);
-
-    if (err == LK_OK) {
-        err = count >= LK_LINKED_HUBS_MAX ? LK_ERR_LIMIT : lk_txn_hub_put(tx, hub);
-    }
-    if (err != LK_OK) {
-        return err;
-    }
-    (void)snprintf(detail, sizeof(detail),
-                   "{\"kind\":\"%s\",\"weight\":%u,\"allocatable\":%s,\"region\":\"%s\"}",
-                   hub->kind == LK_HUB_HTTP ? "http" : "embedded", hub->weight,
-                   hub->allocatable ? "true" : "false", hub->region);
-    return lk_txn_audit_append(tx, actor, "hub.add", "", hub->name, detail);
+    return lk_linked_hub_add(tx, &by, &a->hub);
 }
 
 static void
 addition_fini(struct addition *a)
 {
+    lk_cli_hub_connection_fini(&a->connection);
     lk_hub_fini(&a->hub);
+}
+
+static int
+add_elsewhere(struct lk_remote *r, const struct addition *a)
+{
+    struct lk_hub_request request = {.change = {.weight = a->hub.weight,
+                                                .has_allocatable = true,
+                                                .allocatable = a->hub.allocatable,
+                                                .region = a->hub.region}};
+    enum lk_err err;
+
+    lk_cli_hub_connection_put(&a->connection, &request);
+    err = lk_remote_hub_add(r, a->hub.name, &request);
+    return err == LK_OK ? 0 : lk_cli_hub_remote_fail(r, err, "cannot add the hub");
+}
+
+static int
+add_here(struct lk_cli_service *s, struct addition *a)
+{
+    enum lk_err err = LK_OK;
+
+    if (a->connection.string_file != NULL) {
+        a->hub.kind = LK_HUB_HTTP;
+        err = lk_cli_hub_connection_seal(&a->connection, s, a->hub.name, &a->hub.sealed_connection);
+    }
+    if (err != LK_OK) {
+        return lk_cli_fail(err, "cannot keep the connection string");
+    }
+    a->actor = s->actor;
+    if ((err = lk_store_write_wait(s->session, add_run, a)) != LK_OK) {
+        return lk_cli_store_fail(err, err == LK_ERR_LIMIT
+                                          ? "cannot add the hub: there are as many as can be served"
+                                          : "cannot add the hub");
+    }
+    return 0;
 }
 
 static int
@@ -159,9 +162,8 @@ hub_add(int argc, char **argv)
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
     struct lk_cli_common common = {.json = false};
     __attribute__((cleanup(addition_fini))) struct addition a = {
-        .actor = s.actor, .hub = {.kind = LK_HUB_EMBEDDED, .weight = 1, .allocatable = true}};
+        .hub = {.kind = LK_HUB_EMBEDDED, .weight = 1, .allocatable = true}};
     int code;
-    enum lk_err err;
 
     if (!lk_cli_options(&add_form, argc, argv, &common, &a, &code) ||
         (code = lk_cli_hub_word(&add_form, argv[optind], a.hub.name)) != 0) {
@@ -170,17 +172,12 @@ hub_add(int argc, char **argv)
     if (a.connection.ca_file != NULL && a.connection.string_file == NULL) {
         return lk_cli_usage(add_form.usage, "--ca-file goes with --connection-string");
     }
-    if ((code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s)) != 0 ||
+    if ((code = lk_cli_target_open(&common, LK_CLI_WRITE, &s)) != 0 ||
         (a.connection.string_file != NULL &&
-         (code = lk_cli_hub_connection_read(&a.connection, &s, &a.hub)) != 0)) {
+         (code = lk_cli_hub_connection_read(&a.connection, &common, a.hub.name)) != 0)) {
         return code;
     }
-    if ((err = lk_store_write_wait(s.session, add_run, &a)) != LK_OK) {
-        return lk_cli_store_fail(err, err == LK_ERR_LIMIT
-                                          ? "cannot add the hub: there are as many as can be served"
-                                          : "cannot add the hub");
-    }
-    return 0;
+    return s.remote != NULL ? add_elsewhere(s.remote, &a) : add_here(&s, &a);
 }
 
 /* ---- list ------------------------------------------------------------------------------------ */

@@ -2,33 +2,51 @@
 #ifndef LK_CLI_CMD_HUB_H
 #define LK_CLI_CMD_HUB_H
 
+#include "api/manage_json.h"
 #include "cli/options.h"
 #include "cli/service.h"
 
-/* A hub's name in the form of the store: lower case. LK_ERR_ARG when text is no host name with a
- * dot in it. */
-LK_MUST_CHECK enum lk_err lk_cli_hub_name(const char *text, char ret[LK_HOST_NAME_MAX + 1]);
-
-/* The same for a word of the command line: 0, or an exit code after telling the mistake. */
+/* A hub's name, a word of the command line, in the form of the store: 0, or an exit code after
+ * telling the mistake. */
 int lk_cli_hub_word(const struct lk_cli_form *form, const char *text,
                     char ret[LK_HOST_NAME_MAX + 1]);
 
-/* Where the connection of a hub elsewhere comes from. */
+/* The connection of a hub elsewhere. */
 struct lk_cli_hub_connection {
     const char *string_file; /* NULL: the hub is none, or keeps what it has */
     const char *ca_file;     /* NULL: no authorities of its own */
+    struct lk_buf string, ca;
 };
-/* Take both for hub, whose name is set: 0, or an exit code after telling why not. */
-int lk_cli_hub_connection_read(const struct lk_cli_hub_connection *from,
-                               const struct lk_cli_service *s, struct lk_hub *hub);
+void lk_cli_hub_connection_fini(struct lk_cli_hub_connection *c);
+/* Read both, and judge them for the hub of this name: 0, or an exit code after telling why not. */
+int lk_cli_hub_connection_read(struct lk_cli_hub_connection *c, const struct lk_cli_common *common,
+                               const char *hub);
+/* Seal them for this machine's store. */
+LK_MUST_CHECK enum lk_err lk_cli_hub_connection_seal(const struct lk_cli_hub_connection *c,
+                                                     const struct lk_cli_service *s,
+                                                     const char *hub, struct lk_buf *ret);
+/* Put them into what a service elsewhere is asked. */
+void lk_cli_hub_connection_put(const struct lk_cli_hub_connection *c, struct lk_hub_request *r);
 #define LK_CLI_HUB_CONNECTION_HELP                                                                 \
     "  --connection-string FILE file with the hub's connection string (- is stdin)\n"              \
     "  --ca-file FILE           authorities that may sign the hub's certificate, PEM; kept\n"      \
     "                           with it. Default hub-ca-file of the configuration\n"
 
-/* Create the hub, with its audit record. */
-LK_MUST_CHECK enum lk_err lk_cli_hub_create(struct lk_txn *tx, const char *actor,
-                                            const struct lk_hub *hub);
+/* What else it is not: the codes of service_hubs.c as those of this machine. */
+int lk_cli_hub_remote_fail(const struct lk_remote *r, enum lk_err err, const char *what);
+
+/* In place of LK_CLI_SERVICE_OPTIONS where --ca-file is of the hub. */
+/* clang-format off */
+#define LK_CLI_HUB_SERVICE_OPTIONS                                                                 \
+    LK_CLI_CONFIG_OPTION,                                                                          \
+    {"profile", required_argument, NULL, LK_CLI_OPT_PROFILE},                                      \
+    {"connection", required_argument, NULL, LK_CLI_OPT_CONNECTION},                                \
+    {"service-ca-file", required_argument, NULL, LK_CLI_OPT_CA_FILE}
+/* clang-format on */
+#define LK_CLI_HUB_SERVICE_HELP                                                                    \
+    "\nSERVICE is as for `latchkey hub list`, but for the authority of one elsewhere:\n"           \
+    "  --config FILE, --profile NAME, --connection FILE|-\n"                                       \
+    "  --service-ca-file FILE   who signed its certificate\n"
 
 int lk_cli_hub_set(int argc, char **argv);
 int lk_cli_hub_show(int argc, char **argv);

@@ -95,7 +95,7 @@ init_take(void *ctx, int option, const char *value)
         return host_take(i, value);
     case OPT_HUB:
         i->hub_given = value;
-        return lk_cli_hub_name(value, i->hub);
+        return lk_hub_name_parse(value, i->hub) == LK_OK ? LK_OK : LK_ERR_ARG;
     case OPT_STORE:
         i->store = value;
         return LK_OK;
@@ -169,7 +169,7 @@ defaults_fill(struct init *i)
     }
     (void)snprintf(name, sizeof(name), "hub.%s",
                    is_address(i->hosts[0]) ? "localhost" : i->hosts[0]);
-    if (i->hub_given == NULL && lk_cli_hub_name(name, i->hub) != LK_OK) {
+    if (i->hub_given == NULL && lk_hub_name_parse(name, i->hub) != LK_OK) {
         return lk_cli_usage(form.usage, "name the hub with --hub: \"%s\" would be too long", name);
     }
     err = i->scope_given != NULL ? lk_strcpy(i->scope, sizeof(i->scope), i->scope_given)
@@ -316,6 +316,7 @@ content_run(struct lk_txn *tx, void *arg)
 {
     const struct init *i = (const struct init *)arg;
     const struct lk_policy_author by = lk_cli_policy_author(i->actor);
+    const struct lk_hub_author hub_by = {.actor = i->actor};
     struct lk_hub hub = {.kind = LK_HUB_EMBEDDED, .weight = 1, .allocatable = true};
     enum lk_err err;
 
@@ -326,7 +327,7 @@ content_run(struct lk_txn *tx, void *arg)
         (err = lk_policy_add(tx, &by, &i->owner)) != LK_OK) {
         return err;
     }
-    return lk_cli_hub_create(tx, i->actor, &hub);
+    return lk_linked_hub_add(tx, &hub_by, &hub);
 }
 
 static enum lk_err

@@ -11,74 +11,89 @@
 /* ---- the connection of a hub ------------------------------------------------------------------
  */
 
-static int
-ca_read(const char *path, struct lk_buf *ret)
+void
+lk_cli_hub_connection_fini(struct lk_cli_hub_connection *c)
 {
-    char shown[LK_CLI_SHOWN_CAP];
-    enum lk_err err = path == NULL ? LK_OK : lk_cli_file_read(path, LK_HUB_CONNECTION_CA_MAX, ret);
-
-    if (err != LK_OK) {
-        return lk_cli_fail(err, "cannot read %s", lk_cli_shown(path, shown));
-    }
-    if (path != NULL && (lk_buf_text(ret) == NULL ||
-                         strstr(lk_buf_text(ret), "-----BEGIN CERTIFICATE-----") == NULL)) {
-        lk_cli_note("%s holds no certificate in PEM", lk_cli_shown(path, shown));
-        return lk_err_exit_code(LK_ERR_FORMAT);
-    }
-    return 0;
+    lk_buf_fini(&c->string);
+    lk_buf_fini(&c->ca);
 }
 
-/* Who calls a hub by another name than the one in its certificate is told so here, not by a device
- * that cannot connect. */
-static int
-string_judge(const struct lk_buf *text, const char *name)
+static struct lk_hub_connection_text
+text_of(const struct lk_cli_hub_connection *c)
 {
-    struct lk_hub_connection c = {.port = 0};
-    char error[LK_HUB_CONNECTION_ERROR_CAP] = "";
-    enum lk_err err = lk_hub_connection_parse((const char *)text->data, text->len, error, &c);
-    bool same = err == LK_OK && strcmp(c.host, name) == 0;
+    return (struct lk_hub_connection_text){
+        .text = (const char *)c->string.data, .len = c->string.len, .ca = &c->ca};
+}
 
-    lk_hub_connection_fini(&c);
+static int
+files_read(struct lk_cli_hub_connection *c)
+{
+    char shown[LK_CLI_SHOWN_CAP];
+    enum lk_err err = LK_OK;
+
+    if (c->ca_file != NULL) {
+        err = lk_cli_file_read(c->ca_file, LK_HUB_CONNECTION_CA_MAX, &c->ca);
+    }
     if (err != LK_OK) {
-        lk_cli_note("the connection string is not acceptable: %s",
-                    error[0] != '\0' ? error : lk_err_text(err));
-        return lk_err_exit_code(err);
+        return lk_cli_fail(err, "cannot read %s", lk_cli_shown(c->ca_file, shown));
     }
-    if (!same) {
-        lk_cli_note("the connection string is of another hub: its HostName is not %s", name);
-        return lk_err_exit_code(LK_ERR_FORMAT);
+    err = lk_cli_secret_read(c->string_file, &c->string);
+    if (err == LK_OK && (lk_buf_text(&c->string) == NULL || lk_buf_text(&c->ca) == NULL)) {
+        err = LK_ERR_NOMEM;
     }
-    return 0;
+    return err == LK_OK ? 0
+                        : lk_cli_fail(err, "cannot read %s", lk_cli_shown(c->string_file, shown));
 }
 
 int
-lk_cli_hub_connection_read(const struct lk_cli_hub_connection *from, const struct lk_cli_service *s,
-                           struct lk_hub *hub)
+lk_cli_hub_connection_read(struct lk_cli_hub_connection *c, const struct lk_cli_common *common,
+                           const char *hub)
 {
-    LK_AUTO_BUF struct lk_buf text = LK_BUF_INIT;
-    LK_AUTO_BUF struct lk_buf ca = LK_BUF_INIT;
-    char shown[LK_CLI_SHOWN_CAP];
+    struct lk_hub_connection_text from;
+    char error[LK_HUB_CONNECTION_ERROR_CAP] = "";
     int code;
     enum lk_err err;
 
     /* It is not taken from the command line, where others can read it, and not quoted either. */
-    if (strstr(from->string_file, "SharedAccessKey") != NULL) {
+    if (strstr(c->string_file, "SharedAccessKey") != NULL) {
         lk_cli_note("a connection string is secret: give the name of a file that holds it, or -");
         return EX_USAGE;
     }
-    if ((code = ca_read(from->ca_file, &ca)) != 0) {
+    if (strcmp(c->string_file, "-") == 0 && common->connection != NULL &&
+        strcmp(common->connection, "-") == 0) {
+        lk_cli_note("standard input can be one connection string: the hub's or the service's");
+        return EX_USAGE;
+    }
+    if ((code = files_read(c)) != 0) {
         return code;
     }
-    if ((err = lk_cli_secret_read(from->string_file, &text)) != LK_OK) {
-        return lk_cli_fail(err, "cannot read %s", lk_cli_shown(from->string_file, shown));
+    if (c->ca_file != NULL && c->ca.len == 0) {
+        lk_cli_note("there is no certificate in the file of authorities");
+        return lk_err_exit_code(LK_ERR_FORMAT);
     }
-    if ((code = string_judge(&text, hub->name)) != 0) {
-        return code;
+    from = text_of(c);
+    if ((err = lk_hub_connection_check(&from, hub, error)) != LK_OK) {
+        lk_cli_note("the connection string is not acceptable: %s",
+                    error[0] != '\0' ? error : lk_err_text(err));
+        return lk_err_exit_code(err);
     }
-    hub->kind = LK_HUB_HTTP;
-    err = lk_hub_connection_seal(s->ring, &lk_rand_system, hub->name, (const char *)text.data,
-                                 text.len, &ca, &hub->sealed_connection);
-    return err == LK_OK ? 0 : lk_cli_fail(err, "cannot keep the connection string");
+    return 0;
+}
+
+enum lk_err
+lk_cli_hub_connection_seal(const struct lk_cli_hub_connection *c, const struct lk_cli_service *s,
+                           const char *hub, struct lk_buf *ret)
+{
+    const struct lk_hub_connection_text from = text_of(c);
+
+    return lk_hub_connection_seal(s->ring, &lk_rand_system, hub, &from, ret);
+}
+
+void
+lk_cli_hub_connection_put(const struct lk_cli_hub_connection *c, struct lk_hub_request *r)
+{
+    r->connection = c->string_file != NULL ? (const char *)c->string.data : NULL;
+    r->authorities = c->ca_file != NULL ? (const char *)c->ca.data : NULL;
 }
 
 /* ---- show --------------------------------------------------------------------------------------
@@ -237,7 +252,8 @@ advice(enum lk_err err)
                "by an authority of `hub add --ca-file`, hub-ca-file or the system";
     case LK_ERR_REFUSED:
         return "it refuses the credential: look at policy and key, at its rights (RegistryRead, "
-               "RegistryWrite, ServiceConnect), and at both clocks";
+               "RegistryWrite, ServiceConnect), and at both clocks; or hub-allow does not list the "
+               "address of a hub that was linked over the network";
     case LK_ERR_NETWORK:
     case LK_ERR_TIMEOUT:
         return "it was not reached: look at the host name, the port, GatewayHostName and firewalls";
@@ -249,7 +265,8 @@ advice(enum lk_err err)
         return "whoever answers there is no hub's registry: look at the host name and port";
     case LK_ERR_CONFIG:
     case LK_ERR_STORE:
-        return "the connection string cannot be opened with this keyring: add the hub again";
+        return "the connection string cannot be opened with this keyring: add the hub again; or it "
+               "was linked over the network, and hub-allow does not list where it is";
     default:
         return NULL;
     }
@@ -296,10 +313,13 @@ static int
 probe_run(const struct lk_cli_service *s, const struct lk_hub *hub, bool json)
 {
     LK_AUTO(lk_loop) struct lk_loop *loop = NULL;
+    LK_AUTO(lk_allow) struct lk_allow *allow = NULL;
     LK_AUTO(lk_client) struct lk_client *client = NULL;
+    LK_AUTO(lk_client) struct lk_client *limited = NULL;
     LK_AUTO(lk_hub_board) struct lk_hub_board *board = NULL;
     LK_AUTO(lk_hub_http) struct lk_hub_http *http = NULL;
     const char *ca = lk_config_list(s->config.hub_ca_file);
+    const char *list = lk_config_list(s->config.hub_allow);
     struct lk_client_config client_opts = {.ca_file = ca[0] == '\0' ? NULL : ca,
                                            .total_ms = s->config.hub_call_ms,
                                            .answer_max = LK_HUB_ANSWER_MAX};
@@ -312,7 +332,17 @@ probe_run(const struct lk_cli_service *s, const struct lk_hub *hub, bool json)
         (err = lk_hub_board_new(&lk_clock_system, 1, &board)) != LK_OK) {
         return lk_cli_fail(err, "cannot call anybody");
     }
+    if (list[0] != '\0') {
+        if ((err = lk_allow_parse(list, NULL, &allow)) != LK_OK) {
+            return lk_cli_fail(err, "cannot call anybody");
+        }
+        client_opts.allow = allow;
+        if ((err = lk_client_new(loop, &client_opts, &limited)) != LK_OK) {
+            return lk_cli_fail(err, "cannot call anybody");
+        }
+    }
     opts.client = client;
+    opts.limited = limited;
     opts.board = board;
     if ((err = lk_hub_http_new(&opts, &http)) != LK_OK) {
         return lk_cli_fail(err, "cannot call anybody");

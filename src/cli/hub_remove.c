@@ -11,8 +11,7 @@ struct removal {
     const char *actor;
     char name[LK_HOST_NAME_MAX + 1];
     bool force;
-    uint64_t enrollments_count; /* that name the hub */
-    uint64_t identities_count;  /* of the hub: those removed, or without force the first page */
+    uint64_t enrollments_count; /* that name the hub, groups of them too */
 };
 
 /* ---- who uses it ----------------------------------------------------------------------------- */
@@ -64,6 +63,16 @@ enrollment_look(void *ctx, const struct lk_enrollment *e)
     return lk_strcpy(w->last, sizeof(w->last), e->id);
 }
 
+/* There are few: one transaction. */
+static enum lk_err
+groups_run(struct lk_txn *tx, void *arg)
+{
+    struct walk *w = (struct walk *)arg;
+
+    w->hits_count = 0;
+    return lk_txn_group_page(tx, w->scope, "", LK_GROUPS_MAX, enrollment_look, w);
+}
+
 static enum lk_err
 page_run(struct lk_txn *tx, void *arg)
 {
@@ -87,6 +96,10 @@ enrollments_count(struct lk_cli_service *s, const char *hub, uint64_t *ret)
     end = (const char *)w.scopes.data + w.scopes.len;
     for (w.scope = (const char *)w.scopes.data; w.scope < end; w.scope += strlen(w.scope) + 1) {
         w.after[0] = '\0';
+        if ((err = lk_store_read_wait(s->session, groups_run, &w)) != LK_OK) {
+            return err;
+        }
+        *ret += w.hits_count;
         do {
             if ((err = lk_store_read_wait(s->session, page_run, &w)) != LK_OK) {
                 return err;
@@ -100,61 +113,17 @@ enrollments_count(struct lk_cli_service *s, const char *hub, uint64_t *ret)
 
 /* ---- the change ------------------------------------------------------------------------------ */
 
-/* The device ids of one page of identities: they are removed once the page has been read. */
-struct ids {
-    size_t count;
-    char id[LK_CLI_PAGE_ROWS][LK_DEVICE_ID_MAX + 1];
-};
-
-static enum lk_err
-identity_keep(void *ctx, const struct lk_identity *identity)
-{
-    struct ids *ids = (struct ids *)ctx;
-
-    return lk_strcpy(ids->id[ids->count++], sizeof(ids->id[0]), identity->device_id);
-}
-
-static enum lk_err
-identities_remove(struct lk_txn *tx, struct removal *r)
-{
-    struct ids ids;
-    enum lk_err err;
-
-    do {
-        ids.count = 0;
-        if ((err = lk_txn_identity_page(tx, r->name, "", LK_CLI_PAGE_ROWS, identity_keep, &ids)) !=
-            LK_OK) {
-            return err;
-        }
-        r->identities_count += ids.count;
-        if (ids.count > 0 && !r->force) {
-            return LK_ERR_REFUSED;
-        }
-        for (size_t i = 0; i < ids.count; i++) {
-            if ((err = lk_txn_identity_delete(tx, r->name, ids.id[i], NULL)) != LK_OK) {
-                return err;
-            }
-        }
-    } while (ids.count > 0);
-    return LK_OK;
-}
-
 static enum lk_err
 remove_run(struct lk_txn *tx, void *arg)
 {
-    struct removal *r = (struct removal *)arg;
-    char detail[96];
-    enum lk_err err;
+    const struct removal *r = (const struct removal *)arg;
+    const struct lk_hub_author by = {.actor = r->actor};
+    struct lk_hub_removal removal = {.force = r->force,
+                                     .tells_enrollments = true,
+                                     .enrollments_count = (int64_t)r->enrollments_count,
+                                     .limit = SIZE_MAX};
 
-    r->identities_count = 0;
-    if ((err = identities_remove(tx, r)) != LK_OK ||
-        (err = lk_txn_hub_delete(tx, r->name)) != LK_OK) {
-        return err;
-    }
-    (void)snprintf(detail, sizeof(detail),
-                   "{\"forced\":%s,\"identities\":%" PRIu64 ",\"enrollments\":%" PRIu64 "}",
-                   r->force ? "true" : "false", r->identities_count, r->enrollments_count);
-    return lk_txn_audit_append(tx, r->actor, "hub.remove", "", r->name, detail);
+    return lk_linked_hub_remove(tx, &by, r->name, &removal);
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
@@ -171,13 +140,13 @@ remove_take(void *ctx, int option, const char *value)
 }
 
 static const struct lk_cli_form form = {
-    .usage = "latchkey hub remove NAME [--force] [--config FILE]",
+    .usage = "latchkey hub remove NAME [--force] [SERVICE]",
     .help = "Remove a hub that no enrollment names and that no device is assigned to.\n\n"
             "  --force                  also when it is in use: its device identities are removed\n"
             "                           with it, and their devices have to register "
-            "again\n" LK_CLI_CONFIG_HELP,
+            "again\n" LK_CLI_SERVICE_HELP,
     .options = (const struct option[]){{"force", no_argument, NULL, OPT_FORCE},
-                                       LK_CLI_CONFIG_OPTION,
+                                       LK_CLI_SERVICE_OPTIONS,
                                        LK_CLI_END_OPTIONS},
     .words_min = 1,
     .words_max = 1,
@@ -198,28 +167,57 @@ in_use(const struct removal *r)
     return lk_err_exit_code(LK_ERR_REFUSED);
 }
 
+static int
+remove_here(struct lk_cli_service *s, struct removal *r)
+{
+    enum lk_err err;
+
+    if ((err = enrollments_count(s, r->name, &r->enrollments_count)) != LK_OK) {
+        return lk_cli_store_fail(err, "cannot search the enrollments");
+    }
+    if (r->enrollments_count > 0 && !r->force) {
+        return in_use(r);
+    }
+    r->actor = s->actor;
+    if ((err = lk_store_write_wait(s->session, remove_run, r)) == LK_ERR_REFUSED) {
+        return in_use(r);
+    }
+    return err == LK_OK ? 0 : lk_cli_store_fail(err, "cannot remove the hub");
+}
+
+static int
+remove_elsewhere(struct lk_remote *remote, struct removal *r)
+{
+    bool left = true;
+    enum lk_err err = LK_OK;
+
+    if (!r->force && (err = lk_remote_hub_use(remote, r->name, &r->enrollments_count)) != LK_OK) {
+        return lk_remote_fail(remote, err, "cannot search the enrollments");
+    }
+    if (r->enrollments_count > 0) {
+        return in_use(r);
+    }
+    while (err == LK_OK && left) {
+        err = lk_remote_hub_remove(remote, r->name, r->force, &left);
+    }
+    if (lk_remote_code(remote) == LK_SVC_HUB_IN_USE) {
+        return in_use(r);
+    }
+    return err == LK_OK ? 0 : lk_cli_hub_remote_fail(remote, err, "cannot remove the hub");
+}
+
 int
 lk_cli_hub_remove(int argc, char **argv)
 {
     LK_AUTO_CLI_SERVICE struct lk_cli_service s = {.store = NULL};
     struct lk_cli_common common = {.json = false};
-    struct removal r = {.actor = s.actor};
+    struct removal r = {.force = false};
     int code;
-    enum lk_err err;
 
     if (!lk_cli_options(&form, argc, argv, &common, &r, &code) ||
         (code = lk_cli_hub_word(&form, argv[optind], r.name)) != 0 ||
-        (code = lk_cli_service_open(common.config, LK_CLI_WRITE, &s)) != 0) {
+        (code = lk_cli_target_open(&common, LK_CLI_WRITE, &s)) != 0) {
         return code;
     }
-    if ((err = enrollments_count(&s, r.name, &r.enrollments_count)) != LK_OK) {
-        return lk_cli_store_fail(err, "cannot search the enrollments");
-    }
-    if (r.enrollments_count > 0 && !r.force) {
-        return in_use(&r);
-    }
-    if ((err = lk_store_write_wait(s.session, remove_run, &r)) == LK_ERR_REFUSED) {
-        return in_use(&r);
-    }
-    return err == LK_OK ? 0 : lk_cli_store_fail(err, "cannot remove the hub");
+    return s.remote != NULL ? remove_elsewhere(s.remote, &r) : remove_here(&s, &r);
 }

@@ -12,8 +12,8 @@
 #define LK_CLI_REMOTE_H
 
 #include "api/enrollment_json.h"
+#include "api/manage_json.h"
 #include "cli/cli.h"
-#include "provision/policy.h"
 #include "wire/service_connection.h"
 
 #define LK_REMOTE_ANSWER_MAX ((size_t)16 * 1024 * 1024) /* bytes of an answer */
@@ -108,6 +108,16 @@ lk_remote_registration_page(struct lk_remote *r, char continuation[LK_REMOTE_CON
 LK_MUST_CHECK enum lk_err lk_remote_hubs(struct lk_remote *r,
                                          enum lk_err (*each)(void *ctx, const struct lk_hub *),
                                          void *ctx);
+LK_MUST_CHECK enum lk_err lk_remote_hub_add(struct lk_remote *r, const char *name,
+                                            const struct lk_hub_request *request);
+LK_MUST_CHECK enum lk_err lk_remote_hub_set(struct lk_remote *r, const char *name,
+                                            const struct lk_hub_request *request);
+/* *ret_left: the hub is still there, and so are more of its identities. */
+LK_MUST_CHECK enum lk_err lk_remote_hub_remove(struct lk_remote *r, const char *name, bool force,
+                                               bool *ret_left);
+/* *ret_count enrollments and groups name the hub. */
+LK_MUST_CHECK enum lk_err lk_remote_hub_use(struct lk_remote *r, const char *name,
+                                            uint64_t *ret_count);
 /* Without their keys. */
 LK_MUST_CHECK enum lk_err
 lk_remote_policies(struct lk_remote *r, enum lk_err (*each)(void *ctx, const struct lk_policy *),

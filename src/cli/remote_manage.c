@@ -6,6 +6,8 @@
 #include "cli/remote.h"
 #include "wire/members.h"
 
+#define HUBS "/latchkey/v1/hubs"
+
 static enum lk_err
 list_ask(struct lk_remote *r, const char *path, struct lk_remote_answer *ret)
 {
@@ -20,7 +22,7 @@ lk_remote_hubs(struct lk_remote *r, enum lk_err (*each)(void *ctx, const struct 
                void *ctx)
 {
     LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
-    enum lk_err err = list_ask(r, "/latchkey/v1/hubs", &a);
+    enum lk_err err = list_ask(r, HUBS, &a);
 
     for (size_t i = 0; err == LK_OK && i < json_array_size(a.json); i++) {
         struct lk_hub hub;
@@ -29,6 +31,85 @@ lk_remote_hubs(struct lk_remote *r, enum lk_err (*each)(void *ctx, const struct 
                                                                           : LK_ERR_PROTOCOL;
     }
     return err;
+}
+
+static enum lk_err
+hub_call(struct lk_remote *r, const char *method, const char *name,
+         const struct lk_hub_request *request)
+{
+    LK_AUTO(json) json_t *body = json_object();
+    const struct lk_remote_request q = {.method = method, .path = HUBS, .id = name, .body = body};
+    LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
+    struct lk_hub hub;
+    enum lk_err err = lk_hub_request_put(request, body);
+
+    if (err != LK_OK || (err = lk_remote_call(r, &q, &a)) != LK_OK) {
+        return err;
+    }
+    return lk_hub_json_parse(a.json, &hub) == LK_OK ? LK_OK : LK_ERR_PROTOCOL;
+}
+
+enum lk_err
+lk_remote_hub_add(struct lk_remote *r, const char *name, const struct lk_hub_request *request)
+{
+    return hub_call(r, "PUT", name, request);
+}
+
+enum lk_err
+lk_remote_hub_set(struct lk_remote *r, const char *name, const struct lk_hub_request *request)
+{
+    return hub_call(r, "PATCH", name, request);
+}
+
+enum lk_err
+lk_remote_hub_remove(struct lk_remote *r, const char *name, bool force, bool *ret_left)
+{
+    const struct lk_remote_request q = {
+        .method = "DELETE", .path = HUBS, .id = name, .query = force ? "force=1" : NULL};
+    LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
+    struct lk_hub_removal removal;
+    enum lk_err err = lk_remote_call(r, &q, &a);
+
+    if (err != LK_OK || lk_hub_removal_json_parse(a.json, &removal) != LK_OK) {
+        return err != LK_OK ? err : LK_ERR_PROTOCOL;
+    }
+    *ret_left = removal.left;
+    return LK_OK;
+}
+
+static enum lk_err
+use_count(struct lk_remote *r, const char *path, const char *query, uint64_t *count)
+{
+    LK_AUTO(json) json_t *body = json_pack("{s:s}", "query", query);
+    struct lk_remote_request q = {.method = "POST", .path = path, .body = body};
+    LK_AUTO_REMOTE_ANSWER struct lk_remote_answer a = {.json = NULL};
+    char continuation[LK_REMOTE_CONTINUATION_CAP] = "";
+    enum lk_err err;
+
+    if (body == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    do {
+        q.continuation = continuation;
+        if ((err = lk_remote_call(r, &q, &a)) != LK_OK || !json_is_array(a.json)) {
+            return err != LK_OK ? err : LK_ERR_PROTOCOL;
+        }
+        *count += json_array_size(a.json);
+        memcpy(continuation, a.continuation, sizeof(continuation));
+    } while (continuation[0] != '\0');
+    return LK_OK;
+}
+
+enum lk_err
+lk_remote_hub_use(struct lk_remote *r, const char *name, uint64_t *ret_count)
+{
+    char query[LK_HOST_NAME_MAX + 64];
+    enum lk_err err;
+
+    *ret_count = 0;
+    (void)snprintf(query, sizeof(query), "SELECT * WHERE iotHubs = '%s'", name); /* a host name */
+    err = use_count(r, "/enrollments/query", query, ret_count);
+    return err != LK_OK ? err : use_count(r, "/enrollmentGroups/query", query, ret_count);
 }
 
 enum lk_err

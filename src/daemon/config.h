@@ -34,6 +34,7 @@ struct lk_config {
     char tls_key[LK_CONFIG_TEXT_CAP];       /* reloadable; default <data-dir>/tls/server.key */
     /* Lists and names; "none" (default) is empty. */
     char webhook_allow[LK_CONFIG_TEXT_CAP];
+    char hub_allow[LK_CONFIG_TEXT_CAP];
     char webhook_ca[LK_CONFIG_TEXT_CAP];
     char hub_ca_file[LK_CONFIG_TEXT_CAP];
     char client_regions[LK_CONFIG_TEXT_CAP];

@@ -52,6 +52,10 @@ const struct lk_config_row lk_config_rows[] = {
     {"webhook-ca", LK_ROW_FILE_OR_NONE, false, MEMBER(webhook_ca), .fallback = "none",
      .sentence = "PEM file of the authorities that sign webhooks' certificates; none: the "
                  "system's."},
+    {"hub-allow", LK_ROW_ALLOW, false, MEMBER(hub_allow), .fallback = "none",
+     .sentence = "Where hubs elsewhere may be that are linked over the network (latchkey hub add "
+                 "with a profile), as in webhook-allow; none: none can be. Hubs that were linked "
+                 "on this machine need no entry."},
     {"hub-ca-file", LK_ROW_FILE_OR_NONE, false, MEMBER(hub_ca_file), .fallback = "none",
      .sentence =
          "PEM file of the authorities that sign certificates of hubs elsewhere, but of those "

@@ -24,6 +24,9 @@ struct lk_worker {
     struct lk_client *client;
     struct lk_webhooks *webhooks;
     struct lk_client *hub_client;
+    struct lk_allow
+        *hub_allow; /* these two NULL: no hub that was linked over the network is called */
+    struct lk_client *limited_client;
     struct lk_hub_http *hubs_elsewhere;
     struct lk_regions *regions;
     struct lk_provision *provision;
@@ -196,7 +199,25 @@ webhooks_open(struct lk_worker *w, const struct lk_config *c, char error[LK_WORK
     return LK_OK;
 }
 
-/* The operator named the hubs: no list says where they may be. */
+/* Hubs that were linked over the network are called where a list of this machine says, if at all.
+ */
+static enum lk_err
+limited_open(struct lk_worker *w, const char *list, const struct lk_client_config *client)
+{
+    struct lk_client_config opts = *client;
+    enum lk_err err;
+
+    if (list[0] == '\0') {
+        return LK_OK;
+    }
+    if ((err = lk_allow_parse(list, NULL, &w->hub_allow)) != LK_OK) {
+        return err;
+    }
+    opts.allow = w->hub_allow;
+    return lk_client_new(w->loop, &opts, &w->limited_client);
+}
+
+/* Hubs that were named on this machine may be anywhere. */
 static enum lk_err
 hubs_open(struct lk_worker *w, const struct lk_worker_config *config,
           char error[LK_WORKER_ERROR_CAP], struct lk_hub_link *ret)
@@ -213,7 +234,11 @@ hubs_open(struct lk_worker *w, const struct lk_worker_config *config,
     if (err == LK_ERR_IO) {
         (void)snprintf(error, LK_WORKER_ERROR_CAP, "hub-ca-file: cannot read %.255s", ca);
     }
+    if (err == LK_OK) {
+        err = limited_open(w, lk_config_list(config->config->hub_allow), &client);
+    }
     opts.client = w->hub_client;
+    opts.limited = w->limited_client;
     if (err != LK_OK || (err = lk_hub_http_new(&opts, &w->hubs_elsewhere)) != LK_OK) {
         return err;
     }
@@ -267,6 +292,7 @@ service_open(struct lk_worker *w, const struct lk_worker_config *config)
         .bulk_max = config->config->bulk_max,
         .audit_reads = config->config->audit_reads != 0,
         .signatures_required = config->config->import_signature_required != 0,
+        .links_hubs = lk_config_list(config->config->hub_allow)[0] != '\0',
     };
 
     return lk_service_api_new(&opts, &w->service_api);
@@ -386,7 +412,9 @@ lk_worker_free(struct lk_worker *w)
     lk_device_api_free(w->device_api);
     lk_provision_drop(&w->provision);
     lk_hub_http_drop(&w->hubs_elsewhere);
+    lk_client_drop(&w->limited_client);
     lk_client_drop(&w->hub_client);
+    lk_allow_drop(&w->hub_allow);
     lk_webhooks_drop(&w->webhooks);
     lk_client_drop(&w->client);
     lk_allow_drop(&w->webhook_allow);

@@ -178,6 +178,30 @@ lk_hub_connection_parse(const char *text, size_t len, char error[LK_HUB_CONNECTI
     return err;
 }
 
+/* A hub that is called by another name than the one in its certificate is told so here, not by a
+ * device that cannot connect. */
+enum lk_err
+lk_hub_connection_check(const struct lk_hub_connection_text *from, const char *hub,
+                        char error[LK_HUB_CONNECTION_ERROR_CAP])
+{
+    static const char begin[] = "-----BEGIN CERTIFICATE-----";
+    struct lk_hub_connection c = {.port = 0};
+    enum lk_err err = lk_hub_connection_parse(from->text, from->len, error, &c);
+    bool same = err == LK_OK && strcmp(c.host, hub) == 0;
+
+    lk_hub_connection_fini(&c);
+    if (err != LK_OK) {
+        return err;
+    }
+    if (!same) {
+        return fault(error, "it is of another hub: its HostName is not this one's name");
+    }
+    return from->ca->len == 0 ||
+                   memmem(from->ca->data, from->ca->len, begin, sizeof(begin) - 1) != NULL
+               ? LK_OK
+               : fault(error, "the authorities hold no certificate in PEM");
+}
+
 /* ---- at rest -----------------------------------------------------------------------------------
  */
 
@@ -191,21 +215,27 @@ place_of(const char *hub, struct lk_buf *place, const char **ret)
     return err == LK_OK && *ret == NULL ? LK_ERR_NOMEM : err;
 }
 
+#define REMOTE_MARK '@' /* no string begins with it */
+
 /* The string has no line end in it: what follows one is the PEM. */
 enum lk_err
 lk_hub_connection_seal(const struct lk_keyring *ring, const struct lk_rand *rnd, const char *hub,
-                       const char *text, size_t len, const struct lk_buf *ca, struct lk_buf *ret)
+                       const struct lk_hub_connection_text *from, struct lk_buf *ret)
 {
     LK_AUTO_BUF struct lk_buf place = LK_BUF_INIT;
     LK_AUTO_BUF struct lk_buf clear = LK_BUF_INIT;
-    const char *ad;
+    const struct lk_buf *ca = from->ca;
+    const char *ad, *text = from->text;
+    size_t len = from->len;
     enum lk_err err;
 
     lk_trim(&text, &len);
-    if (memchr(text, '\n', len) != NULL || ca->len > LK_HUB_CONNECTION_CA_MAX) {
+    if (len == 0 || text[0] == REMOTE_MARK || memchr(text, '\n', len) != NULL ||
+        ca->len > LK_HUB_CONNECTION_CA_MAX) {
         return LK_ERR_ARG;
     }
     if ((err = place_of(hub, &place, &ad)) != LK_OK ||
+        (from->is_remote && (err = lk_buf_put_u8(&clear, REMOTE_MARK)) != LK_OK) ||
         (err = lk_buf_put(&clear, text, len)) != LK_OK ||
         (err = lk_buf_put_u8(&clear, '\n')) != LK_OK ||
         (err = lk_buf_put(&clear, ca->data, ca->len)) != LK_OK) {
@@ -219,14 +249,19 @@ clear_parse(const struct lk_buf *clear, struct lk_hub_connection *ret)
 {
     const char *text = (const char *)clear->data;
     const char *end = clear->len == 0 ? NULL : memchr(text, '\n', clear->len);
-    size_t len = end == NULL ? 0 : (size_t)(end - text);
+    bool is_remote = clear->len > 0 && text[0] == REMOTE_MARK;
     enum lk_err err;
 
     if (end == NULL) {
         return LK_ERR_FORMAT;
     }
-    err = lk_hub_connection_parse(text, len, NULL, ret);
-    return err != LK_OK ? err : lk_buf_put(&ret->ca, end + 1, clear->len - len - 1);
+    text += is_remote ? 1 : 0;
+    if ((err = lk_hub_connection_parse(text, (size_t)(end - text), NULL, ret)) != LK_OK) {
+        return err;
+    }
+    ret->is_remote = is_remote;
+    return lk_buf_put(&ret->ca, end + 1,
+                      clear->len - (size_t)(end - (const char *)clear->data) - 1);
 }
 
 enum lk_err

@@ -22,6 +22,7 @@ struct lk_hub_connection {
     uint8_t key[64];
     size_t key_len;
     struct lk_buf ca; /* PEM; empty: the service's own choice */
+    bool is_remote;   /* it came over the network: only what hub-allow lists is called by it */
 };
 void lk_hub_connection_fini(struct lk_hub_connection *c);
 
@@ -35,11 +36,23 @@ LK_MUST_CHECK enum lk_err lk_hub_connection_parse(const char *text, size_t len,
                                                   char error[LK_HUB_CONNECTION_ERROR_CAP],
                                                   struct lk_hub_connection *ret);
 
-/* Seal the string as it was given, and the PEM (may be empty), for a hub of this name. */
+/* What is kept of a hub's connection; all borrowed. */
+struct lk_hub_connection_text {
+    const char *text; /* the string as it was given */
+    size_t len;
+    const struct lk_buf *ca; /* PEM, at most LK_HUB_CONNECTION_CA_MAX; may be empty */
+    bool is_remote;          /* as above */
+};
+/* Whether it is one of the hub of this name, with certificates in the PEM. LK_ERR_FORMAT: error
+ * says what is wrong, and quotes nothing. */
+LK_MUST_CHECK enum lk_err lk_hub_connection_check(const struct lk_hub_connection_text *from,
+                                                  const char *hub,
+                                                  char error[LK_HUB_CONNECTION_ERROR_CAP]);
+/* Seal it for a hub of this name. */
 LK_MUST_CHECK enum lk_err lk_hub_connection_seal(const struct lk_keyring *ring,
                                                  const struct lk_rand *rnd, const char *hub,
-                                                 const char *text, size_t len,
-                                                 const struct lk_buf *ca, struct lk_buf *ret);
+                                                 const struct lk_hub_connection_text *from,
+                                                 struct lk_buf *ret);
 /* LK_ERR_CONFIG: the keyring lacks the key; LK_ERR_STORE: not what was sealed for this hub. */
 LK_MUST_CHECK enum lk_err lk_hub_connection_open(const struct lk_keyring *ring,
                                                  const struct lk_hub *hub,

@@ -232,7 +232,8 @@ call_send(struct call *call, const struct request *r)
         (c->ca.len > 0 && req.ca_pem == NULL)) {
         return LK_ERR_NOMEM;
     }
-    return lk_client_send(config->client, &req, client_answered, call);
+    return lk_client_send(c->is_remote ? config->limited : config->client, &req, client_answered,
+                          call);
 }
 
 /* Open the hub's connection and send. */
@@ -243,6 +244,9 @@ call_begin(struct call *call, const struct lk_hub *hub, const struct request *r)
 
     if (err != LK_OK) {
         call_stillborn(call, err, "its connection cannot be opened");
+    } else if (call->connection.is_remote && call->http->config.limited == NULL) {
+        call_stillborn(call, LK_ERR_CONFIG,
+                       "it was linked over the network, and hub-allow is none");
     } else if ((err = call_send(call, r)) != LK_OK) {
         call_stillborn(call, err, "the call cannot be made");
     }

@@ -16,8 +16,10 @@
 struct lk_hub_http;
 
 struct lk_hub_http_config {
-    struct lk_client *client;   /* borrowed; without an allow-list */
-    struct lk_hub_board *board; /* borrowed */
+    struct lk_client *client;  /* borrowed, as the next two; without an allow-list */
+    struct lk_client *limited; /* with that of hub-allow, for hubs that were linked over the
+                                  network; NULL: none of those is called */
+    struct lk_hub_board *board;
     const struct lk_clock *clock;
     struct lk_keyring *keyring; /* referenced: it opens the hubs' connections */
 };

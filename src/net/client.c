@@ -32,7 +32,7 @@ struct call {
     char *ca_pem;           /* NULL: the client's */
     struct lk_timer *limit; /* of the whole */
     char *url;
-    char host[HOST_CAP]; /* lower case, without port, as the allow-list has it */
+    char host[HOST_CAP]; /* that is connected to, lower case, as the allow-list has it */
     char peer[HOST_CAP]; /* with port: what is counted */
     bool plain;          /* http:// */
     bool refused;        /* an address was not allowed */
@@ -571,7 +571,14 @@ connect_to_take(struct call *call, const char *peer)
         return LK_ERR_FORMAT;
     }
     call->connect_to = curl_slist_append(NULL, line);
-    return call->connect_to == NULL ? LK_ERR_NOMEM : LK_OK;
+    if (call->connect_to == NULL) {
+        return LK_ERR_NOMEM;
+    }
+    /* A name on the allow-list vouches for its own addresses, not for another's. */
+    memcpy(call->host, peer, (size_t)(strrchr(peer, ':') - peer));
+    call->host[strrchr(peer, ':') - peer] = '\0';
+    lk_ascii_lower(call->host);
+    return LK_OK;
 }
 
 static enum lk_err

@@ -94,6 +94,30 @@ imports(const json_t *object)
     }
 }
 
+/* What changes of hubs ask for and answer. */
+static void
+hub_change(const json_t *object)
+{
+    LK_AUTO(json) json_t *again = json_object();
+    struct lk_svc_fault fault = {.code = 0};
+    struct lk_hub_removal removal = {.limit = 0};
+    struct lk_hub_request r, twin;
+
+    if (lk_hub_request_parse(object, &fault, &r) != LK_OK) {
+        check(fault.code == LK_SVC_BAD_REQUEST && fault.message[0] != '\0');
+    } else {
+        check(r.change.weight <= LK_HUB_WEIGHT_MAX);
+        check(r.change.region == NULL || strlen(r.change.region) <= LK_REGION_MAX);
+        check(lk_hub_request_put(&r, again) == LK_OK);
+        check(lk_hub_request_parse(again, &fault, &twin) == LK_OK);
+        check(twin.change.weight == r.change.weight);
+        check((twin.connection == NULL) == (r.connection == NULL));
+    }
+    if (lk_hub_removal_json_parse(object, &removal) == LK_OK) {
+        check(lk_hub_removal_json_put(&removal, again) == LK_OK);
+    }
+}
+
 /* What changes of policies ask for and answer. */
 static void
 policy_change(const json_t *object)
@@ -131,6 +155,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         lists(object);
         imports(object);
         policy_change(object);
+        hub_change(object);
     }
     return 0;
 }

@@ -48,12 +48,11 @@ scopes_run(struct lk_txn *tx, void *arg)
 {
     enum lk_err err = lk_txn_scope_add(tx, RIG_SCOPE);
 
-    (void)arg;
-    return err != LK_OK ? err : lk_txn_scope_add(tx, RIG_OTHER_SCOPE);
+    return err != LK_OK || *(bool *)arg ? err : lk_txn_scope_add(tx, RIG_OTHER_SCOPE);
 }
 
-void
-rig_start(struct rig *r, void (*change)(struct lk_provision_config *config))
+static void
+start(struct rig *r, bool one_scope, void (*change)(struct lk_provision_config *config))
 {
     char key_file[128];
 
@@ -66,7 +65,7 @@ rig_start(struct rig *r, void (*change)(struct lk_provision_config *config))
     assert_int_equal(lk_keyring_create(key_file, START_MS - 3600000, &lk_rand_system), LK_OK);
     assert_int_equal(lk_keyring_load(key_file, NULL, &r->ring), LK_OK);
     store_start(r);
-    rig_write(r, scopes_run, NULL);
+    rig_write(r, scopes_run, &one_scope);
     rig_hub_add(r, RIG_HUB, LK_HUB_EMBEDDED);
     assert_int_equal(lk_hub_core_new(r->ring, &lk_rand_system, &r->core), LK_OK);
     assert_int_equal(lk_srk_cache_new(&r->cache), LK_OK);
@@ -82,6 +81,18 @@ rig_start(struct rig *r, void (*change)(struct lk_provision_config *config))
         change(&r->config);
     }
     assert_int_equal(lk_provision_new(&r->config, &r->p), LK_OK);
+}
+
+void
+rig_start(struct rig *r, void (*change)(struct lk_provision_config *config))
+{
+    start(r, false, change);
+}
+
+void
+rig_start_with_one_scope(struct rig *r)
+{
+    start(r, true, NULL);
 }
 
 static void

@@ -37,6 +37,8 @@ struct rig {
 
 /* Both scopes and RIG_HUB are there. change (may be NULL) may change config before it is used. */
 void rig_start(struct rig *r, void (*change)(struct lk_provision_config *config));
+/* Without RIG_OTHER_SCOPE. */
+void rig_start_with_one_scope(struct rig *r);
 /* Waits for what is pending. */
 void rig_stop(struct rig *r);
 /* cmocka's set-up and tear-down: a rig as the state of the test. */

@@ -21,7 +21,7 @@ OWNER = "provisioningserviceowner"
 OTHER_SCOPE, OTHER_HOST = "0ne00000002", "other.example.test"
 NODE = dialects.Node()
 QUERY = {"query": "*"}
-POLICIES = "/latchkey/v1/policies"
+POLICIES, HUBS = "/latchkey/v1/policies", "/latchkey/v1/hubs"
 
 
 def symmetric(name, member="registrationId"):
@@ -64,6 +64,12 @@ CALLS = [
     ("ServiceConfig", "POST", "/latchkey/v1/policies/own-4/roll", {"key": "primary"},
      "policy.roll", "own-4"),
     ("ServiceConfig", "DELETE", "/latchkey/v1/policies/own-4", None, "policy.remove", "own-4"),
+    ("ServiceConfig+EnrollmentWrite", "PUT", HUBS + "/own-5.test", {"allocatable": False},
+     "hub.add", "own-5.test"),
+    ("ServiceConfig+EnrollmentWrite", "PATCH", HUBS + "/own-5.test", {"weight": 3}, "hub.set",
+     "own-5.test"),
+    ("ServiceConfig+EnrollmentWrite+RegistrationStatusWrite", "DELETE", HUBS + "/own-5.test", None,
+     "hub.remove", "own-5.test"),
 ]
 
 
@@ -299,7 +305,7 @@ def test_every_call_is_recorded(service, operator, devices):
     mine = [r for r in records(service) if r["actor"] == f"policy:{name}"]
     assert [(r["action"], r["subject"]) for r in mine] == [call[4:] for call in CALLS]
     assert [r["detail"]["requestId"] for r in mine] == [a.request_id for a in answers]
-    assert {r["scope"] for r in mine} == {service.scope}
+    assert {r["scope"] for r in mine if not r["action"].startswith("hub.")} == {service.scope}
     text = json.dumps(mine)
     for key in (own.key, devices["key"].key, devices["group key"].key):
         assert base64.b64encode(key).decode() not in text
@@ -402,6 +408,23 @@ def test_the_last_owner_stays(make_service):
     assert heir.ask("DELETE", POLICIES + "/heir").status == 409
     service.cli("policy", "remove", "heir")
     assert heir.ask("GET", POLICIES).status == 401
+
+
+def test_hubs_that_scopes_share(make_service):
+    """Where there are several ID scopes, no policy of one changes the hubs of all, or removes them;
+    on the machine they are changed."""
+    service = make_service("shared")
+    owner = Operator(service)
+    assert owner.ask("PUT", HUBS + "/one.example.test", {"weight": 2}).status == 200
+    service.cli("scope", "add", OTHER_SCOPE)
+    service.cli("scope", "set", service.scope, "--host", service.host)
+    before = owner.ask("GET", HUBS).json()
+    for method, name, body in (("PUT", "two.example.test", {}), ("PATCH", service.hub, {"weight": 9}),
+                               ("DELETE", "one.example.test", None)):
+        answer = owner.ask(method, f"{HUBS}/{name}", body)
+        assert answer.status == 409 and "service's own machine" in answer.json()["message"], answer
+    assert owner.ask("GET", HUBS).json() == before
+    service.cli("hub", "remove", "one.example.test")
 
 
 def test_expired_tokens(service, operator):

@@ -271,6 +271,47 @@ def test_policies_are_changed(service, remote, tmp_path):
     assert run.returncode == REFUSED and "last policy with every right" in run.stderr
 
 
+def test_hubs_are_changed(service, remote):
+    """Linked, changed and removed as on the machine itself, with the same exit codes; one that is in
+    use by an enrollment, a group or a device is removed by force only."""
+    name = "changed.example.test"
+
+    def rows():
+        return [row | {"created": ""} for row in map(
+            json.loads, service.cli("hub", "list", "--json").stdout.splitlines())]
+
+    seen = []
+    for side in (service, remote):
+        states = []
+        for words in (["add", "Changed.example.test", "--weight", "3", "--region", "north"],
+                      ["set", name, "--no-allocation", "--region", "south"],
+                      ["set", name, "--weight", "9", "--no-region", "--allocation"]):
+            assert side.cli("hub", *words).stdout == ""
+            states.append(rows())
+        run = side.cli("hub", "add", name, check=False)
+        assert run.returncode == EXISTS
+        for kind, words in (("enrollment", ["--registration-id", "user"]), ("group", ["users"])):
+            service.cli(kind, "add", *words, "--symmetric-key", "--hub", name)
+            run = side.cli("hub", "remove", name, check=False)
+            assert (run.returncode, "1 enrollments name" in run.stderr) == (REFUSED, True), run
+            service.cli(kind, "remove", words[-1])
+        service.cli("hub", "device", "add", name, "on-it")
+        run = side.cli("hub", "remove", name, check=False)
+        assert (run.returncode, "devices are assigned" in run.stderr) == (REFUSED, True), run
+        assert side.cli("hub", "remove", name, "--force").stdout == ""
+        states.append(rows())
+        for words in (["remove", name], ["set", name, "--weight", "2"]):
+            run = side.cli("hub", *words, check=False)
+            assert (run.returncode, run.stdout) == (UNAVAILABLE, ""), run
+        seen.append(states)
+    assert seen[0] == seen[1]
+    records = [json.loads(line) for line in service.cli("audit", "list", "--json").stdout.splitlines()]
+    mine = [(r["action"], r["actor"].split(":")[0]) for r in records if r["subject"] == name
+            and r["action"].startswith("hub.")]
+    acts = ["hub.add", "hub.set", "hub.set", "hub.remove"]
+    assert mine == [(act, "cli") for act in acts] + [(act, "policy") for act in acts]
+
+
 def test_registrations_are_removed(service, remote):
     device = Device(service, "to-forget", SoftTpm("ecc"))
     service.enroll(device)
@@ -380,7 +421,7 @@ def test_which_one_is_told(service, remote, tmp_path):
                           "LATCHKEY_CONFIG": service.config_path})
     assert run.returncode == USAGE and "--ca-file goes with" in run.stderr
     for words in (["trust", "list"], ["scope", "list"], ["key", "list"],
-                  ["hub", "add", "a.b"], ["hub", "devices", "a.b"],
+                  ["hub", "devices", "a.b"], ["hub", "policy", "list", "a.b"],
                   ["policy", "show", "x", "--connection-string"]):
         run = remote.cli(*words, check=False)
         assert run.returncode == USAGE, (words, run)

@@ -10,6 +10,7 @@ import pytest
 
 from lib import dialects, sas
 from lib.device import Device
+from lib.elsewhere import Elsewhere
 from lib.https import Connection, request
 from lib.hubdouble import Hub
 from lib.process import wait_until
@@ -582,6 +583,58 @@ def test_the_string_is_secret(service, hubs, tmp_path):
                               check=False)
         assert refused.returncode != 0 and word in refused.stderr, (text, refused)
         assert secret not in refused.stderr
+
+
+# ---- linked over the network
+
+def gateway(hub, address):
+    """The hub, as one whose connection string says that it is at address."""
+    class At:
+        name, ca_file = hub.name, hub.ca_file
+        connection_string = hub.connection_string.replace("127.0.0.1:", address + ":")
+    return At
+
+
+def test_linked_over_the_network(make_service, hubs, tmp_path):
+    """A hub that an operator links through the API is called where hub-allow lists its address, and
+    nowhere else, whatever its string says; one that was linked on the machine, anywhere. The string
+    is told by nothing."""
+    west, east = hubs[WEST], hubs[EAST]
+    made = make_service("network", hub_call_ms=CALL_MS, hub_deadline_s=600, hub_allow="127.0.0.1",
+                        workers=1)
+    remote = Elsewhere(made)
+    hub_add(remote, west, tmp_path, "--weight", "7", "--no-allocation")
+    hub_add(remote, gateway(east, "127.0.0.2"), tmp_path, "--no-allocation")
+    assert Registration(made, "far-1", WEST).run()["assignedHub"] == WEST
+    probe = made.cli("hub", "test", EAST, check=False)
+    assert probe.returncode == 77 and "allow-list" in probe.stderr, probe
+    east.taken()
+    r = Registration(made, "far-2", EAST).begin()
+    wait_until(lambda: "not on the allow-list" in made.log_text(), "the address is refused", SLOW_S)
+    assert r.status() == "assigning" and east.taken() == []
+    hub_add(remote, east, tmp_path, command="set")
+    assert r.end()["assignedHub"] == EAST and "POST /devices" in east.taken()
+    for side, code in ((made, 68), (remote, 77)):  # nobody listens there: tried, and not tried
+        hub_add(side, gateway(west, "127.0.0.2"), tmp_path, command="set")
+        assert made.cli("hub", "test", WEST, check=False).returncode == code
+    told = "".join([remote.cli("hub", "list", "--json").stdout, made.log_text(),
+                    remote.cli("audit", "list", "--json").stdout])
+    for text in (base64.b64encode(west.key).decode(), "SharedAccessKey", "127.0.0.2"):
+        assert text not in told
+
+
+def test_not_linked_over_the_network_by_default(make_service, hubs, tmp_path):
+    """Without a list no hub elsewhere can be linked so; a bad string is not quoted."""
+    west = hubs[WEST]
+    remote = Elsewhere(make_service("closed"))
+    run = remote.cli("hub", "add", WEST, "--connection-string", "-", check=False,
+                     input=west.connection_string)
+    assert run.returncode == 65 and "hub-allow" in run.stderr and not run.stdout
+    for text, word in (("x=y", "not known"), (west.connection_string + ";DeviceId=d", "device's")):
+        run = remote.cli("hub", "add", WEST, "--connection-string", "-", check=False, input=text)
+        assert run.returncode == 65 and word in run.stderr, run
+        assert base64.b64encode(west.key).decode() not in run.stderr
+    assert len(remote.cli("hub", "list", "--json").stdout.splitlines()) == 1
 
 
 # ---- processes that die

@@ -31,11 +31,14 @@ paths(void **state)
     stage_ask(&s, LK_HTTP_PUT, "/latchkey/v1/hubs", "{}");
     stage_expect(&s, 405);
     fake_http_expect_header(&s.req, "Allow: GET, OPTIONS");
+    stage_ask(&s, LK_HTTP_POST, "/latchkey/v1/hubs/a.b", "{}");
+    stage_expect(&s, 405);
+    fake_http_expect_header(&s.req, "Allow: PUT, PATCH, DELETE, OPTIONS");
     stage_ask(&s, LK_HTTP_GET, "/latchkey/v1", NULL);
     stage_expect(&s, 404);
     stage_ask(&s, LK_HTTP_GET, "/latchkey/v2/hubs", NULL);
     stage_expect(&s, 404);
-    stage_ask(&s, LK_HTTP_GET, "/latchkey/v1/hubs/a.b", NULL);
+    stage_ask(&s, LK_HTTP_GET, "/latchkey/v1/hubs/a.b/c", NULL);
     stage_expect(&s, 404);
     stage_ask(&s, LK_HTTP_GET, "/latchkey", NULL);
     stage_expect(&s, 404);

@@ -85,6 +85,9 @@ endpoints(void **state)
         {"/latchkey/v1/Policies/", LK_HTTP_GET, LK_SVC_POLICIES, LK_SVC_LIST, NULL},
         {"/latchkey/v1/policies/roll", LK_HTTP_PUT, LK_SVC_POLICIES, LK_SVC_PUT, "roll"},
         {"/latchkey/v1/policies/a%40b/", LK_HTTP_DELETE, LK_SVC_POLICIES, LK_SVC_DELETE, "a@b"},
+        {"/latchkey/v1/hubs/a.b", LK_HTTP_PUT, LK_SVC_HUBS, LK_SVC_PUT, "a.b"},
+        {"/latchkey/v1/hubs/a.b", LK_HTTP_PATCH, LK_SVC_HUBS, LK_SVC_PATCH, "a.b"},
+        {"/latchkey/v1/hubs/a.b/", LK_HTTP_DELETE, LK_SVC_HUBS, LK_SVC_DELETE, "a.b"},
         {"/latchkey/v1/policies/a/roll", LK_HTTP_POST, LK_SVC_POLICIES, LK_SVC_ROLL, "a"},
     };
 
@@ -143,7 +146,9 @@ no_endpoints(void **state)
 static void
 allow_is_true(void **state)
 {
-    static const char *const paths[] = {"/latchkey/v1/policies",
+    static const char *const paths[] = {"/latchkey/v1/hubs",
+                                        "/latchkey/v1/hubs/a.b",
+                                        "/latchkey/v1/policies",
                                         "/latchkey/v1/policies/a",
                                         "/latchkey/v1/policies/a/roll",
                                         "/enrollments",

@@ -58,13 +58,11 @@ host_run(struct lk_txn *tx, void *arg)
     return lk_txn_scope_set(tx, &scope);
 }
 
-void
-stage_start(struct stage *s, void (*config)(struct lk_service_api_config *config))
+static void
+start(struct stage *s, void (*config)(struct lk_service_api_config *config))
 {
     struct lk_service_api_config opts;
 
-    memset(s, 0, sizeof(*s));
-    rig_start(&s->rig, NULL);
     rig_write(&s->rig, host_run, NULL);
     stage_become(s, STAGE_POLICY, LK_RIGHTS_ALL);
     s->clock = (struct lk_clock){clock_unix_ms, clock_mono_ms, s};
@@ -77,6 +75,22 @@ stage_start(struct stage *s, void (*config)(struct lk_service_api_config *config
         config(&opts);
     }
     assert_int_equal(lk_service_api_new(&opts, &s->api), LK_OK);
+}
+
+void
+stage_start(struct stage *s, void (*config)(struct lk_service_api_config *config))
+{
+    memset(s, 0, sizeof(*s));
+    rig_start(&s->rig, NULL);
+    start(s, config);
+}
+
+void
+stage_start_with_one_scope(struct stage *s, void (*config)(struct lk_service_api_config *config))
+{
+    memset(s, 0, sizeof(*s));
+    rig_start_with_one_scope(&s->rig);
+    start(s, config);
 }
 
 void

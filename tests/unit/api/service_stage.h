@@ -27,6 +27,9 @@ struct stage {
 
 /* config (may be NULL) may change what the API is made with. */
 void stage_start(struct stage *s, void (*config)(struct lk_service_api_config *config));
+/* The same with one scope only. */
+void stage_start_with_one_scope(struct stage *s,
+                                void (*config)(struct lk_service_api_config *config));
 void stage_stop(struct stage *s);
 /* latchkey key rotate, and the API using the new ring. */
 void stage_rotate(struct stage *s);

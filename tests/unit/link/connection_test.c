@@ -130,6 +130,67 @@ ring_make(void)
     return ring;
 }
 
+static enum lk_err
+seal(struct lk_keyring *ring, const char *text, const struct lk_buf *ca, bool is_remote,
+     struct lk_hub *hub)
+{
+    const struct lk_hub_connection_text from = {text, strlen(text), ca, is_remote};
+
+    lk_buf_reset(&hub->sealed_connection);
+    return lk_hub_connection_seal(ring, &lk_rand_system, hub->name, &from, &hub->sealed_connection);
+}
+
+/* That it came over the network is sealed with it, and nobody can say so in a string. */
+static void
+where_it_came_from(void **state)
+{
+    LK_AUTO(lk_keyring) struct lk_keyring *ring = ring_make();
+    LK_AUTO_BUF struct lk_buf ca = LK_BUF_INIT;
+    struct lk_hub hub = {.name = "hub.example.test", .kind = LK_HUB_HTTP};
+    struct lk_hub_connection c = {.port = 0};
+
+    assert_int_equal(lk_buf_puts(&ca, "PEM\n"), LK_OK);
+    assert_int_equal(seal(ring, GOOD, &ca, true, &hub), LK_OK);
+    assert_int_equal(lk_hub_connection_open(ring, &hub, &c), LK_OK);
+    assert_true(c.is_remote);
+    assert_string_equal(c.host, "hub.example.test");
+    assert_memory_equal(c.key, "key", 3);
+    assert_int_equal(c.ca.len, 4);
+    assert_memory_equal(c.ca.data, "PEM\n", 4);
+    lk_hub_connection_fini(&c);
+    lk_hub_fini(&hub);
+}
+
+/* What belongs to another hub, is no string, or has no certificate where there should be some. */
+static void
+checked(void **state)
+{
+    static const struct {
+        const char *text, *ca, *hub, *error; /* NULL: it is all right */
+    } cases[] = {
+        {GOOD, "", "hub.example.test", NULL},
+        {GOOD, "x\n-----BEGIN CERTIFICATE-----\n", "hub.example.test", NULL},
+        {GOOD, "x", "hub.example.test", "no certificate"},
+        {GOOD, "", "hub2.example.test", "another hub"},
+        {GOOD ";DeviceId=a", "", "hub.example.test", "a device's"},
+        {"", "", "hub.example.test", "are needed"},
+    };
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(cases); i++) {
+        LK_AUTO_BUF struct lk_buf ca = LK_BUF_INIT;
+        const struct lk_hub_connection_text from = {cases[i].text, strlen(cases[i].text), &ca,
+                                                    true};
+        char error[LK_HUB_CONNECTION_ERROR_CAP] = "";
+
+        assert_int_equal(lk_buf_puts(&ca, cases[i].ca), LK_OK);
+        assert_int_equal(lk_hub_connection_check(&from, cases[i].hub, error),
+                         cases[i].error == NULL ? LK_OK : LK_ERR_FORMAT);
+        assert_true(cases[i].error == NULL ? error[0] == '\0'
+                                           : strstr(error, cases[i].error) != NULL);
+        assert_null(strstr(error, "a2V5"));
+    }
+}
+
 /* What was sealed for one hub opens for that one only, with its authorities, by that keyring only.
  */
 static void
@@ -142,13 +203,12 @@ at_rest(void **state)
     struct lk_hub_connection c = {.port = 0};
 
     assert_int_equal(lk_buf_puts(&ca, "-----BEGIN CERTIFICATE-----\nx\n"), LK_OK);
-    assert_int_equal(lk_hub_connection_seal(ring, &lk_rand_system, hub.name, "a\nb", 3, &ca,
-                                            &hub.sealed_connection),
-                     LK_ERR_ARG);
-    assert_int_equal(lk_hub_connection_seal(ring, &lk_rand_system, hub.name, GOOD "\n",
-                                            sizeof(GOOD), &ca, &hub.sealed_connection),
-                     LK_OK);
+    assert_int_equal(seal(ring, "a\nb", &ca, false, &hub), LK_ERR_ARG);
+    assert_int_equal(seal(ring, " ", &ca, false, &hub), LK_ERR_ARG);
+    assert_int_equal(seal(ring, "@" GOOD, &ca, false, &hub), LK_ERR_ARG);
+    assert_int_equal(seal(ring, GOOD "\n", &ca, false, &hub), LK_OK);
     assert_int_equal(lk_hub_connection_open(ring, &hub, &c), LK_OK);
+    assert_false(c.is_remote);
     assert_string_equal(c.policy, "owner");
     assert_memory_equal(c.key, "key", 3);
     assert_int_equal(c.ca.len, ca.len);
@@ -188,8 +248,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refused), cmocka_unit_test(keys),  cmocka_unit_test(taken),
-        cmocka_unit_test(at_rest), cmocka_unit_test(token),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(keys),
+        cmocka_unit_test(taken),
+        cmocka_unit_test(at_rest),
+        cmocka_unit_test(where_it_came_from),
+        cmocka_unit_test(checked),
+        cmocka_unit_test(token),
     };
 
     return lk_crypto_init() == LK_OK ? cmocka_run_group_tests(tests, NULL, NULL) : 1;

@@ -473,6 +473,42 @@ connects_elsewhere(void **state)
     assert_int_equal(r.err, LK_ERR_TLS);
 }
 
+/* A name on the list opens nothing when another host is connected to in its stead; that one's own
+ * name and address do. */
+static void
+elsewhere_is_judged(void **state)
+{
+    static const struct {
+        const char *list, *peer;
+        bool allowed;
+    } cases[] = {
+        {"hub.example.test", "192.0.2.1:443", false},
+        {"hub.example.test 192.0.2.2", "192.0.2.1:443", false},
+        {"hub.example.test", "localhost:443", false},
+        {"192.0.2.1", "192.0.2.1:443", true},
+    };
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(cases); i++) {
+        LK_AUTO(lk_allow) struct lk_allow *allow = NULL;
+        LK_AUTO(lk_client) struct lk_client *c = NULL;
+        struct lk_client_config config = {.total_ms = 100};
+        struct lk_client_request req = {
+            .method = "GET", .url = "https://hub.example.test/", .connect_to = cases[i].peer};
+        struct result r;
+        unsigned left = 1;
+
+        memset(&r, 0, sizeof(r));
+        r.left = &left;
+        assert_int_equal(lk_allow_parse(cases[i].list, NULL, &allow), LK_OK);
+        config.allow = allow;
+        assert_int_equal(lk_client_new(loop, &config, &c), LK_OK);
+        assert_int_equal(lk_client_send(c, &req, keep, &r), LK_OK);
+        assert_int_equal(lk_loop_run(loop), LK_OK);
+        assert_int_equal(r.calls, 1);
+        assert_int_equal(r.err == LK_ERR_REFUSED, !cases[i].allowed);
+    }
+}
+
 /* What is no URL of a web server is refused at once, and the body stays with the caller. */
 static void
 urls(void **state)
@@ -666,6 +702,7 @@ main(void)
         cmocka_unit_test(requests_misuse),
         cmocka_unit_test(retry_after),
         cmocka_unit_test(connects_elsewhere),
+        cmocka_unit_test(elsewhere_is_judged),
         cmocka_unit_test(urls),
         cmocka_unit_test(answers_arrive),
         cmocka_unit_test(redirects_stay),
