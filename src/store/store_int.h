@@ -15,11 +15,14 @@
 struct store_db;   /* a backend's database */
 struct store_conn; /* one of its connections; used by one thread at a time */
 
-#define STORE_QUEUE_MAX 4096u  /* write jobs that wait; one more is LK_ERR_BUSY */
-#define STORE_BATCH_MAX 512u   /* jobs of one commit */
-#define STORE_GATHER_US 3000   /* how long a batch waits for more jobs when they come in numbers, */
-#define STORE_GATHER_JOBS 128u /* unless it is this large already */
-#define STORE_IDLE_MS 100      /* without a job: time for what the backend puts off */
+#define STORE_QUEUE_MAX 4096u /* write jobs that wait; one more is LK_ERR_BUSY */
+#define STORE_BATCH_MAX 512u  /* jobs of one commit */
+/* How long a batch waits for more jobs when they come in numbers: as long as each slice of the time
+ * brings some, unless it is so large already. */
+#define STORE_GATHER_US 20000u
+#define STORE_GATHER_SLICE_US 5000u
+#define STORE_GATHER_JOBS 128u
+#define STORE_IDLE_MS 100 /* without a job: time for what the backend puts off */
 
 #define STORE_AUDIT_ACTOR_MAX 128u /* bytes that are kept of each text */
 #define STORE_AUDIT_ACTION_MAX 64u

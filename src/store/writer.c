@@ -84,17 +84,24 @@ queue_wait(struct lk_store *st, bool impatient)
 /*
  * When jobs come side by side, let those that are about to come share the commit: a sync costs the
  * CPU of several jobs, and each commit empties the readers' caches. A job that comes alone is not
- * kept waiting.
+ * kept waiting, and jobs of callers who all wait for them already, not for long.
  */
 static void
 batch_gather(struct lk_store *st, size_t before_count)
 {
-    const struct timespec pause = {0, STORE_GATHER_US * 1000};
+    const struct timespec pause = {0, STORE_GATHER_SLICE_US * 1000};
+    bool more = before_count > 1;
 
-    if (before_count > 1 && st->queued < STORE_GATHER_JOBS && !st->stopping) {
+    for (unsigned us = 0; more && us < STORE_GATHER_US; us += STORE_GATHER_SLICE_US) {
+        const size_t seen = st->queued;
+
+        if (seen >= STORE_GATHER_JOBS || st->stopping) {
+            return;
+        }
         (void)pthread_mutex_unlock(&st->lock);
         (void)nanosleep(&pause, NULL); /* a signal only makes the batch smaller */
         (void)pthread_mutex_lock(&st->lock);
+        more = st->queued > seen;
     }
 }
 
