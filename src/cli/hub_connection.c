@@ -265,8 +265,7 @@ advice(enum lk_err err)
         return "whoever answers there is no hub's registry: look at the host name and port";
     case LK_ERR_CONFIG:
     case LK_ERR_STORE:
-        return "the connection string cannot be opened with this keyring: add the hub again; or it "
-               "was linked over the network, and hub-allow does not list where it is";
+        return "the connection string cannot be opened with this keyring: add the hub again";
     default:
         return NULL;
     }
@@ -328,18 +327,14 @@ probe_run(const struct lk_cli_service *s, const struct lk_hub *hub, bool json)
     enum lk_err err;
 
     if ((err = lk_loop_new(&loop)) != LK_OK ||
+        (err = lk_allow_parse(list, NULL, &allow)) != LK_OK ||
         (err = lk_client_new(loop, &client_opts, &client)) != LK_OK ||
         (err = lk_hub_board_new(&lk_clock_system, 1, &board)) != LK_OK) {
         return lk_cli_fail(err, "cannot call anybody");
     }
-    if (list[0] != '\0') {
-        if ((err = lk_allow_parse(list, NULL, &allow)) != LK_OK) {
-            return lk_cli_fail(err, "cannot call anybody");
-        }
-        client_opts.allow = allow;
-        if ((err = lk_client_new(loop, &client_opts, &limited)) != LK_OK) {
-            return lk_cli_fail(err, "cannot call anybody");
-        }
+    client_opts.allow = allow; /* an empty list allows nothing */
+    if ((err = lk_client_new(loop, &client_opts, &limited)) != LK_OK) {
+        return lk_cli_fail(err, "cannot call anybody");
     }
     opts.client = client;
     opts.limited = limited;

@@ -263,6 +263,7 @@ static enum lk_err
 call_run(struct method *m)
 {
     LK_AUTO(lk_loop) struct lk_loop *loop = NULL;
+    LK_AUTO(lk_allow) struct lk_allow *allow = NULL;
     LK_AUTO(lk_client) struct lk_client *client = NULL;
     LK_AUTO_BUF struct lk_buf url = LK_BUF_INIT;
     LK_AUTO_BUF struct lk_buf token = LK_BUF_INIT;
@@ -276,7 +277,11 @@ call_run(struct method *m)
         (err = lk_hub_connection_token(&m->connection, lk_clock_unix_ms(&lk_clock_system),
                                        &token)) != LK_OK ||
         (err = lk_loop_new(&loop)) != LK_OK ||
-        (err = lk_client_new(loop, &opts, &client)) != LK_OK) {
+        (err = lk_allow_parse(lk_config_list(m->call.s.config.hub_allow), NULL, &allow)) != LK_OK) {
+        return err;
+    }
+    opts.allow = m->connection.is_remote ? allow : NULL;
+    if ((err = lk_client_new(loop, &opts, &client)) != LK_OK) {
         return err;
     }
     m->loop = loop;

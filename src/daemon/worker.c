@@ -24,8 +24,7 @@ struct lk_worker {
     struct lk_client *client;
     struct lk_webhooks *webhooks;
     struct lk_client *hub_client;
-    struct lk_allow
-        *hub_allow; /* these two NULL: no hub that was linked over the network is called */
+    struct lk_allow *hub_allow; /* where hubs may be that were linked over the network */
     struct lk_client *limited_client;
     struct lk_hub_http *hubs_elsewhere;
     struct lk_regions *regions;
@@ -207,13 +206,10 @@ limited_open(struct lk_worker *w, const char *list, const struct lk_client_confi
     struct lk_client_config opts = *client;
     enum lk_err err;
 
-    if (list[0] == '\0') {
-        return LK_OK;
-    }
     if ((err = lk_allow_parse(list, NULL, &w->hub_allow)) != LK_OK) {
         return err;
     }
-    opts.allow = w->hub_allow;
+    opts.allow = w->hub_allow; /* an empty list allows nothing */
     return lk_client_new(w->loop, &opts, &w->limited_client);
 }
 

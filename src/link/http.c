@@ -244,9 +244,6 @@ call_begin(struct call *call, const struct lk_hub *hub, const struct request *r)
 
     if (err != LK_OK) {
         call_stillborn(call, err, "its connection cannot be opened");
-    } else if (call->connection.is_remote && call->http->config.limited == NULL) {
-        call_stillborn(call, LK_ERR_CONFIG,
-                       "it was linked over the network, and hub-allow is none");
     } else if ((err = call_send(call, r)) != LK_OK) {
         call_stillborn(call, err, "the call cannot be made");
     }

@@ -18,7 +18,7 @@ struct lk_hub_http;
 struct lk_hub_http_config {
     struct lk_client *client;  /* borrowed, as the next two; without an allow-list */
     struct lk_client *limited; /* with that of hub-allow, for hubs that were linked over the
-                                  network; NULL: none of those is called */
+                                  network */
     struct lk_hub_board *board;
     const struct lk_clock *clock;
     struct lk_keyring *keyring; /* referenced: it opens the hubs' connections */
