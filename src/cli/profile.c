@@ -91,7 +91,8 @@ connection_take(struct reading *r, const char *value, size_t len)
         return fail(r, LK_ERR_FORMAT, "connection-string is set again");
     }
     r->has_connection = true;
-    err = lk_svc_connection_parse(value, len, error, &r->ret->connection);
+    err =
+        lk_svc_connection_parse(LK_SVC_CONNECTION_SERVICE, value, len, error, &r->ret->connection);
     return err == LK_OK || err == LK_ERR_NOMEM
                ? err
                : fail(r, LK_ERR_FORMAT, "connection-string: %s", error);

@@ -75,7 +75,7 @@ static int
 connection_read(const char *text, size_t len, const char *from, struct lk_svc_connection *ret)
 {
     char error[LK_SVC_CONNECTION_ERROR_CAP] = "", shown[LK_CLI_SHOWN_CAP];
-    enum lk_err err = lk_svc_connection_parse(text, len, error, ret);
+    enum lk_err err = lk_svc_connection_parse(LK_SVC_CONNECTION_SERVICE, text, len, error, ret);
 
     if (err == LK_OK) {
         return 0;

@@ -7,10 +7,10 @@
 
 #include "crypto/keyring.h"
 #include "store/store.h"
+#include "wire/service_connection.h"
 
-#define LK_HUB_CONNECTION_MAX 1024u                  /* bytes of a connection string */
 #define LK_HUB_CONNECTION_CA_MAX ((size_t)64 * 1024) /* bytes of PEM */
-#define LK_HUB_CONNECTION_ERROR_CAP 128u
+#define LK_HUB_CONNECTION_ERROR_CAP LK_SVC_CONNECTION_ERROR_CAP
 #define LK_HUB_CONNECTION_PEER_CAP (LK_HOST_NAME_MAX + 7u) /* "host:port" with the NUL */
 
 /* Secret: hand it to lk_hub_connection_fini() on every path. */
@@ -19,19 +19,14 @@ struct lk_hub_connection {
     uint16_t port;
     char gateway[LK_HUB_CONNECTION_PEER_CAP]; /* where it is reached in its stead; "": there */
     char policy[LK_POLICY_NAME_MAX + 1];
-    uint8_t key[64];
+    uint8_t key[LK_SVC_CONNECTION_KEY_MAX];
     size_t key_len;
     struct lk_buf ca; /* PEM; empty: the service's own choice */
     bool is_remote;   /* it came over the network: only what hub-allow lists is called by it */
 };
 void lk_hub_connection_fini(struct lk_hub_connection *c);
 
-/*
- * Parse "HostName=host[:port];SharedAccessKeyName=policy;SharedAccessKey=base64", in any order,
- * with names in any case; GatewayHostName=host[:port] may follow. Space around it is cut. A
- * device's own string, an unknown or repeated name are refused: error says what is wrong, and
- * quotes nothing. LK_ERR_FORMAT.
- */
+/* As lk_svc_connection_parse() of a hub. ret is initialised by the caller. */
 LK_MUST_CHECK enum lk_err lk_hub_connection_parse(const char *text, size_t len,
                                                   char error[LK_HUB_CONNECTION_ERROR_CAP],
                                                   struct lk_hub_connection *ret);

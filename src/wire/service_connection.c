@@ -8,9 +8,12 @@
 
 #define PORT_DEFAULT 443u
 
-enum member { HOST, KEY_NAME, KEY, MEMBERS };
-static const char *const names[MEMBERS] = {
-    [HOST] = "HostName", [KEY_NAME] = "SharedAccessKeyName", [KEY] = "SharedAccessKey"};
+/* The last one is of hubs only, and not needed. */
+enum member { HOST, KEY_NAME, KEY, GATEWAY, MEMBERS };
+static const char *const names[MEMBERS] = {[HOST] = "HostName",
+                                           [KEY_NAME] = "SharedAccessKeyName",
+                                           [KEY] = "SharedAccessKey",
+                                           [GATEWAY] = "GatewayHostName"};
 
 struct part {
     const char *text; /* NULL: not there */
@@ -29,12 +32,14 @@ fail(char error[LK_SVC_CONNECTION_ERROR_CAP], const char *name, const char *expe
 
 /* One "name=value"; the value may hold an equals sign, as base64 does. */
 static enum lk_err
-member_take(struct part p, char error[LK_SVC_CONNECTION_ERROR_CAP], struct part ret[MEMBERS])
+member_take(struct part p, size_t members, char error[LK_SVC_CONNECTION_ERROR_CAP],
+            struct part ret[MEMBERS])
 {
+    static const char device[] = "DeviceId";
     const char *equals = memchr(p.text, '=', p.len);
     size_t name_len = equals != NULL ? (size_t)(equals - p.text) : p.len;
 
-    for (size_t i = 0; i < MEMBERS; i++) {
+    for (size_t i = 0; i < members; i++) {
         if (equals == NULL || !lk_ascii_caseeq(p.text, name_len, names[i], strlen(names[i]))) {
             continue;
         }
@@ -44,11 +49,15 @@ member_take(struct part p, char error[LK_SVC_CONNECTION_ERROR_CAP], struct part 
         ret[i] = (struct part){equals + 1, p.len - name_len - 1};
         return LK_OK;
     }
+    if (lk_ascii_caseeq(p.text, name_len, device, strlen(device))) {
+        return fail(error, device, "it is a device's, where a policy's is needed");
+    }
     return fail(error, "", "expected HostName=...;SharedAccessKeyName=...;SharedAccessKey=...");
 }
 
 static enum lk_err
-members_split(struct part text, char error[LK_SVC_CONNECTION_ERROR_CAP], struct part ret[MEMBERS])
+members_split(struct part text, size_t members, char error[LK_SVC_CONNECTION_ERROR_CAP],
+              struct part ret[MEMBERS])
 {
     enum lk_err err;
 
@@ -60,13 +69,13 @@ members_split(struct part text, char error[LK_SVC_CONNECTION_ERROR_CAP], struct 
 
         lk_trim(&member.text, &member.len);
         if ((member.len > 0 || used < text.len) &&
-            (err = member_take(member, error, ret)) != LK_OK) {
+            (err = member_take(member, members, error, ret)) != LK_OK) {
             return err;
         }
         text.text += used;
         text.len -= used;
     }
-    for (size_t i = 0; i < MEMBERS; i++) {
+    for (size_t i = 0; i < GATEWAY; i++) {
         if (ret[i].len == 0) {
             return fail(error, names[i], "is missing");
         }
@@ -110,6 +119,21 @@ host_take(struct part p, struct lk_svc_connection *ret)
 }
 
 static enum lk_err
+gateway_take(struct part p, struct lk_svc_connection *ret)
+{
+    struct lk_svc_connection at = {.port = 0};
+
+    if (p.text == NULL) {
+        return LK_OK;
+    }
+    if (p.len == 0 || host_take(p, &at) != LK_OK || at.is_ipv6) {
+        return LK_ERR_FORMAT;
+    }
+    (void)snprintf(ret->gateway, sizeof(ret->gateway), "%s:%u", at.host, at.port); /* it fits */
+    return LK_OK;
+}
+
+static enum lk_err
 name_take(struct part p, struct lk_svc_connection *ret)
 {
     static const char allowed[] =
@@ -143,9 +167,10 @@ key_take(struct part p, struct lk_svc_connection *ret)
 }
 
 enum lk_err
-lk_svc_connection_parse(const char *text, size_t len, char error[LK_SVC_CONNECTION_ERROR_CAP],
-                        struct lk_svc_connection *ret)
+lk_svc_connection_parse(enum lk_svc_connection_of of, const char *text, size_t len,
+                        char error[LK_SVC_CONNECTION_ERROR_CAP], struct lk_svc_connection *ret)
 {
+    bool is_hub = of == LK_SVC_CONNECTION_HUB;
     LK_AUTO_SVC_CONNECTION struct lk_svc_connection c = {.port = 0};
     struct part parts[MEMBERS] = {{NULL, 0}};
     enum lk_err err;
@@ -153,11 +178,15 @@ lk_svc_connection_parse(const char *text, size_t len, char error[LK_SVC_CONNECTI
     if (len > LK_SVC_CONNECTION_TEXT_MAX) {
         return fail(error, "", "expected at most 1024 bytes");
     }
-    if ((err = members_split((struct part){text, len}, error, parts)) != LK_OK) {
+    if ((err = members_split((struct part){text, len}, is_hub ? MEMBERS : GATEWAY, error, parts)) !=
+        LK_OK) {
         return err;
     }
-    if (host_take(parts[HOST], &c) != LK_OK) {
+    if (host_take(parts[HOST], &c) != LK_OK || (is_hub && c.is_ipv6)) {
         return fail(error, names[HOST], "expected a host name or address, and maybe :port");
+    }
+    if (gateway_take(parts[GATEWAY], &c) != LK_OK) {
+        return fail(error, names[GATEWAY], "expected a host name or address, and maybe :port");
     }
     if (name_take(parts[KEY_NAME], &c) != LK_OK) {
         return fail(error, names[KEY_NAME], "expected at most 64 letters, digits and _ - @ .");

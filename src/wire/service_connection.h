@@ -1,6 +1,7 @@
 /*
- * Connection strings of services (service-api.md 12.1):
- * "HostName=host[:port];SharedAccessKeyName=policy;SharedAccessKey=base64".
+ * Connection strings of services (service-api.md 12.1) and of hubs (iot-hub.md section 3):
+ * "HostName=host[:port];SharedAccessKeyName=policy;SharedAccessKey=base64", of a hub maybe with
+ * ";GatewayHostName=host[:port]".
  */
 #ifndef LK_WIRE_SERVICE_CONNECTION_H
 #define LK_WIRE_SERVICE_CONNECTION_H
@@ -19,14 +20,19 @@ struct lk_svc_connection {
     char key_name[LK_SVC_CONNECTION_NAME_MAX + 1];
     uint8_t key[LK_SVC_CONNECTION_KEY_MAX]; /* secret */
     size_t key_len;
+    /* Where it is reached in its stead, "host:port"; "": there. */
+    char gateway[LK_HOST_NAME_MAX + sizeof(":65535")];
 };
 
+enum lk_svc_connection_of { LK_SVC_CONNECTION_SERVICE, LK_SVC_CONNECTION_HUB };
+
 /*
- * Read text: the three members in any order, names without regard to case, each once, and no
- * others; blanks around members, and a semicolon at the end, are free. LK_ERR_FORMAT with error
- * (may be NULL) in our words, which never hold the key; *ret is then untouched.
+ * Read text: the members in any order, names without regard to case, each once, and no others;
+ * blanks around members, and a semicolon at the end, are free. A hub is no IPv6 address.
+ * LK_ERR_FORMAT with error (may be NULL) in our words, which quote nothing; *ret is then untouched.
  */
-LK_MUST_CHECK enum lk_err lk_svc_connection_parse(const char *text, size_t len,
+LK_MUST_CHECK enum lk_err lk_svc_connection_parse(enum lk_svc_connection_of of, const char *text,
+                                                  size_t len,
                                                   char error[LK_SVC_CONNECTION_ERROR_CAP],
                                                   struct lk_svc_connection *ret);
 

@@ -13,6 +13,7 @@ SEEDS = {
     "plain": PLAIN,
     "port": PLAIN.replace(".test", ".test:8443"),
     "v6": "HostName=[::1]:443;SharedAccessKeyName=a;SharedAccessKey=AA==;",
+    "hub": PLAIN + ";GatewayHostName=10.0.0.7:8443",
     "profile": f"# mine\n[one]\nconnection-string = {PLAIN}\nca-file = ca.pem\n",
     "profiles": f"\ufeff[two]\r\nca-file=/x\r\n\r\n[one]\r\nconnection-string={PLAIN}\r\n",
 }

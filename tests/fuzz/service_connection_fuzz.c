@@ -31,11 +31,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct lk_svc_connection c;
     struct lk_profile p;
 
-    if (lk_svc_connection_parse((const char *)data, size, error, &c) == LK_OK) {
-        check(size <= LK_SVC_CONNECTION_TEXT_MAX);
-        connection_check(&c);
+    for (int of = LK_SVC_CONNECTION_SERVICE; of <= LK_SVC_CONNECTION_HUB; of++) {
+        if (lk_svc_connection_parse((enum lk_svc_connection_of)of, (const char *)data, size, error,
+                                    &c) == LK_OK) {
+            check(size <= LK_SVC_CONNECTION_TEXT_MAX);
+            connection_check(&c);
+            check(of == LK_SVC_CONNECTION_HUB ? !c.is_ipv6 : c.gateway[0] == '\0');
+            printable(c.gateway);
+        }
+        printable(error);
     }
-    printable(error);
     error[0] = '\0';
     if (lk_profile_parse("profiles.conf", (const char *)data, size, "one", error, &p) == LK_OK) {
         connection_check(&p.connection);

@@ -573,8 +573,9 @@ def test_the_string_is_secret(service, hubs, tmp_path):
                           west.connection_string, check=False)
     assert refused.returncode == 64 and secret not in refused.stderr, refused
     bad = tmp_path / "bad"
-    for text, word in [("", "needed"), ("HostName=a.test", "needed"), ("x=y", "not known"),
-                       (west.connection_string, "another hub"), ("a" * 2000, "too long"),
+    for text, word in [("", "is missing"), ("HostName=a.test", "is missing"),
+                       ("x=y", "expected HostName="), ("a" * 2000, "at most 1024 bytes"),
+                       (west.connection_string, "another hub"),
                        ("HostName=new.example.test;DeviceId=d;SharedAccessKey=QUFB", "device"),
                        ("HostName=new.example.test;SharedAccessKeyName=p;SharedAccessKey=???",
                         "base64")]:
@@ -630,7 +631,7 @@ def test_not_linked_over_the_network_by_default(make_service, hubs, tmp_path):
     run = remote.cli("hub", "add", WEST, "--connection-string", "-", check=False,
                      input=west.connection_string)
     assert run.returncode == 65 and "hub-allow" in run.stderr and not run.stdout
-    for text, word in (("x=y", "not known"), (west.connection_string + ";DeviceId=d", "device's")):
+    for text, word in (("x=y", "expected HostName="), (west.connection_string + ";DeviceId=d", "device's")):
         run = remote.cli("hub", "add", WEST, "--connection-string", "-", check=False, input=text)
         assert run.returncode == 65 and word in run.stderr, run
         assert base64.b64encode(west.key).decode() not in run.stderr

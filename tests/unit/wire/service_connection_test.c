@@ -18,7 +18,7 @@ static enum lk_err
 parse(const char *text, struct lk_svc_connection *ret)
 {
     error[0] = '\0';
-    return lk_svc_connection_parse(text, strlen(text), error, ret);
+    return lk_svc_connection_parse(LK_SVC_CONNECTION_SERVICE, text, strlen(text), error, ret);
 }
 
 /* A text is refused with these words, which hold no key, and the result stays as it was. */
@@ -98,7 +98,8 @@ refused(void **state)
     expect_refused("HostName=a", "SharedAccessKeyName: is missing");
     expect_refused("HostName=a;SharedAccessKeyName=b", "SharedAccessKey: is missing");
     expect_refused("HostName=a" REST ";HostName=a", "HostName: is given twice");
-    expect_refused("HostName=a" REST ";DeviceId=b", "expected HostName=");
+    expect_refused("HostName=a" REST ";DeviceId=b", "a device's");
+    expect_refused("HostName=a" REST ";More=b", "expected HostName=");
     expect_refused("HostName=a;" REST, "expected HostName=");
     expect_refused("HostName=a;SharedAccessKeyName=b;SharedAccessKey=!", "expected base64");
     expect_refused("HostName=a;SharedAccessKeyName=b c;SharedAccessKey=" KEY, "at most 64");
@@ -120,8 +121,11 @@ limits(void **state)
 
     memset(text, ' ', sizeof(text));
     memcpy(text, "HostName=a" REST, len);
-    assert_int_equal(lk_svc_connection_parse(text, LK_SVC_CONNECTION_TEXT_MAX, NULL, &c), LK_OK);
-    assert_int_equal(lk_svc_connection_parse(text, LK_SVC_CONNECTION_TEXT_MAX + 1, NULL, &c),
+    assert_int_equal(lk_svc_connection_parse(LK_SVC_CONNECTION_SERVICE, text,
+                                             LK_SVC_CONNECTION_TEXT_MAX, NULL, &c),
+                     LK_OK);
+    assert_int_equal(lk_svc_connection_parse(LK_SVC_CONNECTION_SERVICE, text,
+                                             LK_SVC_CONNECTION_TEXT_MAX + 1, NULL, &c),
                      LK_ERR_FORMAT);
     memset(name, 'n', sizeof(name));
     (void)snprintf(text, sizeof(text), "HostName=a;SharedAccessKeyName=%.64s;SharedAccessKey=" KEY,
@@ -143,6 +147,42 @@ limits(void **state)
     expect_refused(text, "1 to 128 bytes");
 }
 
+/* A hub's may say where it is reached; a service's may not, and neither may be a device's. */
+static void
+gateways(void **state)
+{
+    static const struct {
+        const char *text, *words; /* NULL: accepted */
+    } cases[] = {
+        {"HostName=h.test" REST, NULL},
+        {"GATEWAYHOSTNAME=10.0.0.1;HostName=h.test:8443" REST, NULL},
+        {"HostName=h.test" REST ";GatewayHostName=G.test:1", NULL},
+        {"HostName=h.test" REST ";GatewayHostName=", "GatewayHostName: expected"},
+        {"HostName=h.test" REST ";GatewayHostName=u@h.test", "GatewayHostName: expected"},
+        {"HostName=h.test" REST ";GatewayHostName=[::1]:1", "GatewayHostName: expected"},
+        {"HostName=h.test" REST ";GatewayHostName=a;GatewayHostName=a", "is given twice"},
+        {"HostName=[::1]" REST, "HostName: expected"},
+        {"HostName=h.test" REST ";DeviceId=d", "a device's"},
+    };
+    struct lk_svc_connection c;
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(cases); i++) {
+        const char *text = cases[i].text;
+        enum lk_err err;
+
+        error[0] = '\0';
+        err = lk_svc_connection_parse(LK_SVC_CONNECTION_HUB, text, strlen(text), error, &c);
+        assert_int_equal(err, cases[i].words == NULL ? LK_OK : LK_ERR_FORMAT);
+        assert_true(cases[i].words == NULL || strstr(error, cases[i].words) != NULL);
+    }
+    assert_int_equal(lk_svc_connection_parse(LK_SVC_CONNECTION_HUB, cases[1].text,
+                                             strlen(cases[1].text), error, &c),
+                     LK_OK);
+    assert_string_equal(c.gateway, "10.0.0.1:443");
+    assert_int_equal(c.port, 8443);
+    expect_refused("HostName=h.test" REST ";GatewayHostName=a", "expected HostName=");
+}
+
 /* A NUL ends no member early. */
 static void
 nul_bytes(void **state)
@@ -150,15 +190,17 @@ nul_bytes(void **state)
     static const char text[] = "HostName=a\0b" REST;
     struct lk_svc_connection c;
 
-    assert_int_equal(lk_svc_connection_parse(text, sizeof(text) - 1, NULL, &c), LK_ERR_FORMAT);
+    assert_int_equal(
+        lk_svc_connection_parse(LK_SVC_CONNECTION_SERVICE, text, sizeof(text) - 1, NULL, &c),
+        LK_ERR_FORMAT);
 }
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(forms),  cmocka_unit_test(addresses), cmocka_unit_test(refused),
-        cmocka_unit_test(limits), cmocka_unit_test(nul_bytes),
+        cmocka_unit_test(gateways), cmocka_unit_test(forms),  cmocka_unit_test(addresses),
+        cmocka_unit_test(refused),  cmocka_unit_test(limits), cmocka_unit_test(nul_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
