@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures, in one run on this machine, what a registration has to cost (the floor) and what it
 # costs latchkeyd, and prints both. The report is also written to bench/report/bench.json. Then it
-# compares Mosquitto with and without latchkey_hub.so, and look-ups in a large store with a small one.
+# compares Mosquitto with and without latchkey_hub.so, look-ups in a large store with a small one, and
+# imports with bare inserts.
 #
 # usage: bench/run.sh [--devices N] [--concurrency N] [--idle N]
 #
@@ -95,6 +96,7 @@ server=
 /usr/bin/python3 bench/report.py "$work" "$start_ms" "$start_rss_kib" bench/report/bench.json
 BUILD=$build /usr/bin/python3 bench/broker.py
 BUILD=$build /usr/bin/python3 bench/large.py
+BUILD=$build /usr/bin/python3 bench/bulk.py
 if [[ -n ${PERF:-} ]]; then
     printf '\nWhere its CPU time went, by thread and library (more in bench/report/perf.txt)\n'
     awk '/%/ && !/^#/ { print "  " $0; if (++n == 10) exit }' bench/report/perf.txt

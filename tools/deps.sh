@@ -13,7 +13,7 @@ declare -A packages=(
         python3-pytest-xdist python3-cryptography mandoc curl iproute2 util-linux procps systemd
         mosquitto mosquitto-clients rabbitmq-server debhelper dpkg-dev lintian mmdebstrap"
     [demo]="swtpm tpm2-tools curl jq openssl mosquitto mosquitto-clients"
-    [bench]="openssl procps mosquitto mosquitto-clients python3-cryptography"
+    [bench]="openssl procps postgresql mosquitto mosquitto-clients python3-cryptography"
     [deb]="debhelper dpkg-dev git"
 )
 # What may also come from elsewhere than Debian: a command, and the package that brings it.
