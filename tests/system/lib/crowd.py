@@ -53,10 +53,10 @@ class Registrant:
 class Crowd:
     """Enrolled, and registering from now on."""
 
-    def __init__(self, service, count=4, pause_s=0.05):
+    def __init__(self, service, count=4, pause_s=0.05, make=Device):
         self.service, self.pause_s = service, pause_s
         self.ended = self.paused = False
-        devices = [Device(service, f"dev-{n}", SoftTpm("ecc")) for n in range(count)]
+        devices = [make(service, f"dev-{n}", SoftTpm("ecc")) for n in range(count)]
         for device in devices:
             service.enroll(device)
         self.members = [Registrant(self, device) for device in devices]

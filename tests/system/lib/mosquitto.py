@@ -5,7 +5,7 @@ import subprocess
 from lib.process import Process, wait_until
 
 
-def make_certificate(directory, name):
+def make_certificate(directory, name, days=2):
     """A CA (ca.pem), and a certificate for name signed by it (server.pem, server.key)."""
     def openssl(*words):
         run = subprocess.run(["openssl", *words], cwd=directory, capture_output=True, text=True,
@@ -14,12 +14,12 @@ def make_certificate(directory, name):
 
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj",
-            "/CN=Broker CA", "-days", "2")
+            "/CN=Broker CA", "-days", str(days))
     openssl("req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", f"/CN={name}")
     with open(os.path.join(directory, "ext"), "w", encoding="ascii") as file:
         file.write(f"subjectAltName=DNS:{name}\n")
     openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-extfile", "ext", "-days", "2", "-out", "server.pem")
+            "-CAcreateserial", "-extfile", "ext", "-days", str(days), "-out", "server.pem")
 
 
 class Mosquitto:
