@@ -11,7 +11,8 @@ declare -A packages=(
         libcmocka-dev libmosquitto-dev mosquitto-dev"
     [test]="postgresql clang clang-format llvm g++ git swtpm tpm2-tools openssl python3-pytest
         python3-pytest-xdist python3-cryptography mandoc curl iproute2 util-linux procps systemd
-        mosquitto mosquitto-clients rabbitmq-server debhelper dpkg-dev lintian mmdebstrap"
+        mosquitto mosquitto-clients rabbitmq-server debhelper dpkg-dev lintian mmdebstrap
+        libfaketime"
     [demo]="swtpm tpm2-tools curl jq openssl mosquitto mosquitto-clients"
     [bench]="openssl procps postgresql mosquitto mosquitto-clients python3-cryptography"
     [deb]="debhelper dpkg-dev git"
