@@ -12,6 +12,7 @@
 #define PG_OID_TEXT 25u
 #define PG_OID_BYTEA_ARRAY 1001u
 #define PG_OID_TEXT_ARRAY 1009u
+#define PG_OID_INT8_ARRAY 1016u
 #define PG_RETRY_MS 10000   /* how long a transaction waits for a server that is gone or moving */
 #define PG_OUTCOME_MS 45000 /* how long one of unknown outcome does: until a failover is over */
 
@@ -46,7 +47,10 @@ struct pg_stmt {
 
 /* pgsql_stmt.c */
 extern const struct sq_engine pg_engine;
-/* Bind an array in the server's binary form, borrowed as any parameter. */
+/* An array of one dimension in the server's binary form, in an empty buffer. */
+LK_MUST_CHECK enum lk_err pg_array_begin(struct lk_buf *array, Oid element);
+LK_MUST_CHECK enum lk_err pg_array_put(struct lk_buf *array, const void *data, size_t len);
+/* Bind one, borrowed as any parameter. */
 void pg_bind_array(struct sq *q, int at, Oid type, const struct lk_buf *array);
 /* The error for a result, or for the connection when res is NULL; keeps the server's words. */
 enum lk_err pg_fail(struct pg_conn *c, const PGresult *res, const char *what);
@@ -55,7 +59,9 @@ LK_MUST_CHECK enum lk_err pg_spell(const char *sql, char **ret);
 /* Run commands without parameters; several, separated by semicolons, share one round trip. */
 LK_MUST_CHECK enum lk_err pg_command(struct pg_conn *c, const char *text, const char *what);
 
-/* pgsql_stage.c: the engine's stage(). */
+/* pgsql_drop.c, pgsql_stage.c: the engine's. */
+LK_MUST_CHECK enum lk_err pg_drop(struct lk_txn *tx, int64_t import_id, const char *scope,
+                                  size_t limit, size_t *ret_count);
 LK_MUST_CHECK enum lk_err pg_stage(struct lk_txn *tx, struct sq_stage *rows, size_t count);
 
 /* pgsql_schema.c */

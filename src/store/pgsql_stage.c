@@ -1,7 +1,8 @@
 /*
- * Staging many rows of an import with few round trips. What is in the way of a row, in the store or
- * in a row before it, is looked for with one statement for all ids and one for all keys; the rows
- * that are free go in by COPY. Writers follow one another, so what was free stays so.
+ * Staging many rows of an import with few round trips, by COPY. As a rule nothing is in the way of
+ * any, so they are tried first, in a savepoint. When that fails, what is in the way of a row, in
+ * the store or in a row before it, is looked for with one statement for all ids and one for all
+ * keys; the rows that are free go in. Writers follow one another, so what was free stays so.
  */
 #include "store/pgsql_int.h"
 
@@ -20,6 +21,7 @@ struct stage {
     struct pg_conn *c;
     struct sq_stage *rows;
     size_t rows_count;
+    bool trying; /* a row in the way is LK_ERR_EXISTS, and no failure */
     bool taken[LK_STAGE_MAX];
     int64_t nrs[LK_STAGE_MAX]; /* of the rows that are free */
     size_t ids_count, eks_count;
@@ -85,25 +87,15 @@ repeated_mark(struct stage *s, struct stage_key *keys, size_t count)
     }
 }
 
-/* An array of one dimension, as array_send() writes it. */
 static enum lk_err
 keys_array(const struct stage_key *keys, size_t count, Oid element, struct lk_buf *ret)
 {
-    enum lk_err err;
+    enum lk_err err = pg_array_begin(ret, element);
 
-    if ((err = lk_buf_put_u32(ret, 1)) != LK_OK || (err = lk_buf_put_u32(ret, 0)) != LK_OK ||
-        (err = lk_buf_put_u32(ret, element)) != LK_OK ||
-        (err = lk_buf_put_u32(ret, (uint32_t)count)) != LK_OK ||
-        (err = lk_buf_put_u32(ret, 1)) != LK_OK) {
-        return err;
+    for (size_t i = 0; i < count && err == LK_OK; i++) {
+        err = pg_array_put(ret, keys[i].data, keys[i].len);
     }
-    for (size_t i = 0; i < count; i++) {
-        if ((err = lk_buf_put_u32(ret, (uint32_t)keys[i].len)) != LK_OK ||
-            (err = lk_buf_put(ret, keys[i].data, keys[i].len)) != LK_OK) {
-            return err;
-        }
-    }
-    return LK_OK;
+    return err;
 }
 
 /* The key that the server means by its place in the array; NULL: none that we sent. */
@@ -282,10 +274,19 @@ copy_rows(struct stage *s, struct sq *q,
     return err;
 }
 
+static bool
+is_conflict(const PGresult *res)
+{
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+    return state != NULL && strcmp(state, "23505") == 0; /* unique_violation */
+}
+
 /* The server's word on a COPY, or on one that ends because of `why`. */
 static enum lk_err
-copy_end(struct pg_conn *c, enum lk_err why)
+copy_end(struct stage *s, enum lk_err why)
 {
+    struct pg_conn *c = s->c;
     enum lk_err err = why;
     PGresult *res;
 
@@ -294,11 +295,11 @@ copy_end(struct pg_conn *c, enum lk_err why)
     }
     while ((res = PQgetResult(c->pg)) != NULL) {
         if (err == LK_OK && PQresultStatus(res) != PGRES_COMMAND_OK) {
-            err = pg_fail(c, res, "copy");
+            err = s->trying && is_conflict(res) ? LK_ERR_EXISTS : pg_fail(c, res, "copy");
         }
         PQclear(res);
     }
-    c->base.broken = c->base.broken || err != LK_OK;
+    c->base.broken = c->base.broken || (err != LK_OK && err != LK_ERR_EXISTS);
     return err;
 }
 
@@ -318,18 +319,56 @@ copy(struct stage *s, const char *sql,
         err = pg_fail(s->c, res, "copy");
     }
     PQclear(res);
-    return err != LK_OK ? err : copy_end(s->c, copy_rows(s, q, write));
+    return err != LK_OK ? err : copy_end(s, copy_rows(s, q, write));
 }
 
-enum lk_err
-pg_stage(struct lk_txn *tx, struct sq_stage *rows, size_t count)
+/* The rows that nothing is known to be in the way of. */
+static enum lk_err
+free_copy(struct stage *s)
 {
     static const char enrollments[] =
         "COPY enrollment (" SQ_ENROLLMENT_INSERT ", nr) FROM STDIN (FORMAT binary)";
     static const char eks[] =
         "COPY enrollment_ek (scope, ek_id, enrollment_nr) FROM STDIN (FORMAT binary)";
-    LK_AUTO(stage) struct stage *s = NULL;
     size_t free_count;
+    enum lk_err err = numbers_draw(s, &free_count);
+
+    if (err != LK_OK || free_count == 0 || (err = copy(s, enrollments, enrollment_row)) != LK_OK ||
+        (err = copy(s, eks, ek_rows)) != LK_OK) {
+        return err;
+    }
+    return LK_OK;
+}
+
+/*
+ * Without a look before. LK_ERR_EXISTS: something is in the way of one of them, and nothing was
+ * written. Where the first is there, others will be, as when an import is resumed.
+ */
+static enum lk_err
+free_try(struct lk_txn *tx, struct stage *s)
+{
+    struct lk_conflict unused;
+    enum lk_err err;
+
+    if ((err = sq_conflict_by_id(tx, s->rows[0].e->scope, &s->rows[0].key, &unused)) != LK_OK ||
+        (err = pg_command(s->c, "SAVEPOINT stage", "savepoint")) != LK_OK) {
+        return err;
+    }
+    s->trying = true;
+    err = free_copy(s);
+    s->trying = false;
+    if (err == LK_ERR_EXISTS) {
+        enum lk_err undo = pg_command(s->c, "ROLLBACK TO stage", "savepoint");
+
+        return undo != LK_OK ? undo : err;
+    }
+    return err;
+}
+
+enum lk_err
+pg_stage(struct lk_txn *tx, struct sq_stage *rows, size_t count)
+{
+    LK_AUTO(stage) struct stage *s = NULL;
     enum lk_err err;
 
     if ((err = stage_new(tx, rows, count, &s)) != LK_OK) {
@@ -337,16 +376,13 @@ pg_stage(struct lk_txn *tx, struct sq_stage *rows, size_t count)
     }
     repeated_mark(s, s->ids, s->ids_count);
     repeated_mark(s, s->eks, s->eks_count);
-    if ((err = taken_ids_mark(s)) != LK_OK || (err = taken_eks_mark(s)) != LK_OK ||
-        (err = numbers_draw(s, &free_count)) != LK_OK) {
-        return err;
+    err = free_try(tx, s);
+    if (err == LK_ERR_EXISTS && (err = taken_ids_mark(s)) == LK_OK &&
+        (err = taken_eks_mark(s)) == LK_OK) {
+        err = free_copy(s);
     }
-    if (free_count > 0 && ((err = copy(s, enrollments, enrollment_row)) != LK_OK ||
-                           (err = copy(s, eks, ek_rows)) != LK_OK)) {
-        return err;
-    }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && err == LK_OK; i++) {
         rows[i].staged = rows[i].before || !s->taken[i];
     }
-    return LK_OK;
+    return err;
 }

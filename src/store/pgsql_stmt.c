@@ -208,6 +208,36 @@ pg_bind_blob(struct sq *q, int at, const void *data, size_t len)
     param_set(q, at, PG_OID_BYTEA, len > 0 ? data : "", len); /* a NULL pointer would mean NULL */
 }
 
+#define ARRAY_COUNT_AT 12u /* array_send(): dimensions, NULLs, type, count, first index */
+
+enum lk_err
+pg_array_begin(struct lk_buf *array, Oid element)
+{
+    const uint32_t head[] = {1, 0, element, 0, 1};
+    enum lk_err err = LK_OK;
+
+    for (size_t i = 0; i < LK_ARRAY_LEN(head) && err == LK_OK; i++) {
+        err = lk_buf_put_u32(array, head[i]);
+    }
+    return err;
+}
+
+enum lk_err
+pg_array_put(struct lk_buf *array, const void *data, size_t len)
+{
+    uint32_t count;
+    enum lk_err err;
+
+    if ((err = lk_buf_put_u32(array, (uint32_t)len)) != LK_OK ||
+        (err = lk_buf_put(array, data, len)) != LK_OK) {
+        return err;
+    }
+    memcpy(&count, array->data + ARRAY_COUNT_AT, sizeof(count));
+    count = htobe32(be32toh(count) + 1);
+    memcpy(array->data + ARRAY_COUNT_AT, &count, sizeof(count));
+    return LK_OK;
+}
+
 void
 pg_bind_array(struct sq *q, int at, Oid type, const struct lk_buf *array)
 {
@@ -323,4 +353,5 @@ const struct sq_engine pg_engine = {
     .column_int = pg_column_int,
     .column_bytes = pg_column_bytes,
     .stage = pg_stage,
+    .drop = pg_drop,
 };

@@ -147,6 +147,23 @@ drop_one(struct lk_txn *tx, int64_t import_id)
 }
 
 static enum lk_err
+rows_drop(struct lk_txn *tx, int64_t import_id, const struct sq_import *import, size_t limit,
+          size_t *ret_count)
+{
+    size_t count = 0;
+    enum lk_err err = LK_OK;
+
+    if (tx->conn->engine->drop != NULL) {
+        return tx->conn->engine->drop(tx, import_id, import->scope, limit, ret_count);
+    }
+    while (count < limit && (err = drop_one(tx, import_id)) == LK_OK) {
+        count++;
+    }
+    *ret_count = count;
+    return err == LK_ERR_NOT_FOUND ? LK_OK : err;
+}
+
+static enum lk_err
 import_delete(struct lk_txn *tx, int64_t import_id)
 {
     static const char sql[] = "DELETE FROM import WHERE id = ?1";
@@ -174,18 +191,14 @@ sq_import_drop(struct lk_txn *tx, int64_t import_id, size_t limit, bool *ret_lef
     if (err != LK_OK || import.state == LK_IMPORT_FINISHED) {
         return err != LK_OK ? err : LK_ERR_PRECONDITION;
     }
-    while (dropped < limit && (err = drop_one(tx, import_id)) == LK_OK) {
-        dropped++;
-    }
-    if (err == LK_ERR_NOT_FOUND) {
-        if ((err = import_delete(tx, import_id)) == LK_OK) {
-            *ret_left = false;
-        }
+    if ((err = rows_drop(tx, import_id, &import, limit, &dropped)) != LK_OK) {
         return err;
     }
-    if (err == LK_OK && (err = sq_import_set(tx, import_id, LK_IMPORT_DROPPING,
-                                             import.row_count - (int64_t)dropped)) == LK_OK) {
-        *ret_left = true;
+    err = dropped < limit ? import_delete(tx, import_id)
+                          : sq_import_set(tx, import_id, LK_IMPORT_DROPPING,
+                                          import.row_count - (int64_t)dropped);
+    if (err == LK_OK) {
+        *ret_left = dropped == limit;
     }
     return err;
 }

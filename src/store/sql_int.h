@@ -7,7 +7,8 @@
  *   INDEXED BY name  a hint for SQLite
  *
  * A row function never lets a constraint fail to find something out: PostgreSQL's transaction is
- * lost by that. It looks first, or writes with ON CONFLICT or WHERE and counts the rows.
+ * lost by that, but for a savepoint. It looks first, or writes with ON CONFLICT or WHERE and counts
+ * the rows.
  */
 #ifndef LK_STORE_SQL_INT_H
 #define LK_STORE_SQL_INT_H
@@ -53,6 +54,9 @@ struct sq_engine {
     const void *(*column_bytes)(struct sq *q, int at, size_t *ret_len);
     /* lk_txn_import_stage_many(), for rows of one scope and of an import that is being staged. */
     enum lk_err (*stage)(struct lk_txn *tx, struct sq_stage *rows, size_t count);
+    /* Remove up to limit rows of an import and their keys. NULL: one by one is as quick. */
+    enum lk_err (*drop)(struct lk_txn *tx, int64_t import_id, const char *scope, size_t limit,
+                        size_t *ret_count);
 };
 
 /*
