@@ -14,7 +14,7 @@
 #include "store/store.h"
 #include "wire/manifest.h"
 
-#define LK_IMPORT_BATCH 1024u   /* rows of one transaction */
+#define LK_IMPORT_BATCH 2048u   /* rows of one transaction */
 #define LK_IMPORT_PAUSE_US 1000 /* between two, for other processes to write */
 #define LK_IMPORT_BAD_MAX 1000u /* bad rows after which reading stops, unless they are skipped */
 /* An unfinished import without a new row for so long is dead. Until then it can be resumed. */

@@ -297,7 +297,7 @@ LK_MUST_CHECK enum lk_err lk_txn_import_stage(struct lk_txn *tx, int64_t import_
  * under the same line already counts as staged. The others are for lk_txn_import_stage(), in their
  * order, which says what is wrong: then all is as if every row had gone that way.
  */
-#define LK_STAGE_MAX 1024u
+#define LK_STAGE_MAX 2048u
 struct lk_stage {
     int64_t line;
     struct lk_enrollment *e; /* NULL: there is no row here */

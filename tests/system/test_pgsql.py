@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 import threading
 import time
 
@@ -13,10 +14,11 @@ from lib import dialects
 from lib.device import Device
 from lib.postgres import Postgres
 from lib.process import wait_until
-from lib.service import Service
+from lib.service import Service, program
 from lib.serviceapi import Operator
 from lib.softtpm import SoftTpm
 from lib.swtpm import free_port_pair
+from test_enrollment_cli import devices, write_csv
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +245,38 @@ def test_backup_and_restore(tmp_path, postgres, kind):
     assert "counted anew" in service.cli("store", "verify", "--repair").stderr
     assert "agrees" in service.cli("store", "verify").stdout
     assert "store.recount" in service.cli("audit", "list").stdout
+
+
+def test_import_killed_and_resumed(service, tmp_path, postgres):
+    """An import that is killed in the middle is taken up again: no row is lost, none is there twice,
+    and a device registers while it lies there."""
+    rows = 60000
+    path = write_csv(tmp_path / "m.csv", devices(rows))
+
+    def imports():
+        return [json.loads(line)
+                for line in service.cli("enrollment", "imports", "--json").stdout.splitlines()]
+
+    child = subprocess.Popen([program("latchkey"), "enrollment", "import", str(path)],
+                             env=dict(os.environ, LATCHKEY_CONFIG=service.config_path))
+    wait_until(lambda: any(i["rows"] > 0 for i in imports()), "rows are staged", timeout_s=60)
+    child.kill()
+    child.wait()
+    left, = imports()
+    assert left["state"] == "unfinished" and 0 < left["rows"] < rows
+    assert service.cli("enrollment", "list", "--json").stdout == ""
+    enrolled(service, "another").register()
+    done = service.cli("enrollment", "import", path, "--resume", left["id"])
+    assert done.stdout.startswith(f"{rows} enrollments imported")
+    names = [json.loads(line)["registrationId"] for line in
+             service.cli("enrollment", "export", "--format", "jsonl").stdout.splitlines()]
+    assert sorted(names) == ["another"] + [f"dev-{i:06}" for i in range(rows)]
+    database = "t%d" % postgres.databases
+    keys = "SELECT count(*), count(DISTINCT ek_id) FROM enrollment_ek"
+    assert postgres.sql(keys, database).stdout.strip() == f"{rows + 1}|{rows + 1}"
+    assert "agrees" in service.cli("store", "verify").stdout
+    assert "enrollments removed" in service.cli("enrollment", "undo", left["id"]).stdout
+    assert postgres.sql(keys, database).stdout.strip() == "1|1"
 
 
 def test_password_in_url_is_refused(tmp_path, postgres):
