@@ -140,7 +140,7 @@ probe_done(void *arg, enum lk_err err)
     api->probed_mono_ms = lk_clock_mono_ms(api->config.clock);
     api->probed_words[0] = '\0';
     if (err == LK_ERR_STORE || err == LK_ERR_BUSY) {
-        memcpy(api->probed_words, lk_store_error_text(), sizeof(api->probed_words));
+        (void)snprintf(api->probed_words, sizeof(api->probed_words), "%s", lk_store_error_text());
     }
     readyz_answer(api, p->req);
     free(p);
